@@ -1,0 +1,26 @@
+export { verifyBlobBundle, verifyBundle, verifyBundleAttestation } from './bundle.ts'
+export type { BundleQuestion } from './bundle.ts'
+export type { AttestationQuestion, Question } from './examine.ts'
+export { judgeAttestations, judgeSignatures, MAX_EVIDENCE } from './judge.ts'
+export type { Judgement } from './judge.ts'
+export { verifyLegacyAttestation, verifyLegacySignature } from './legacy.ts'
+export type { LegacyLayerEvidence } from './legacy.ts'
+export type { CertifiedIdentity } from '../x509/index.ts'
+export type {
+  Evidence,
+  EvidenceUsed,
+  Policy,
+  SignerPolicy,
+  TextDemand,
+  Trust,
+  TrustedAuthority,
+  TrustedCtLog,
+  TrustedKey,
+  TrustedLog,
+  Verdict,
+} from './model.ts'
+export { compilePattern } from './pattern.ts'
+export type { TextPattern } from './pattern.ts'
+export { REASONS } from './reasons.ts'
+export type { Reason, ReasonFacts } from './reasons.ts'
+export { pinnedAuthority, trustFromRoot } from './trust.ts'
