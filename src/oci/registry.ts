@@ -1,0 +1,231 @@
+import { AirsealError, digestOf, isDigest, type Digest } from '../core/index.ts'
+import { createClient, errorCode, type RegistryClient } from './client.ts'
+import { serialised } from './concurrency.ts'
+import { checkAllowed } from './hosts.ts'
+import type { HttpAnswer } from './http.ts'
+import { MAX_MANIFEST, parseManifest, type Descriptor } from './manifest.ts'
+import { MANIFEST_KINDS } from './media-types.ts'
+import { isTag, type RegistryReference } from './reference.ts'
+import { addToFallback, readFallback } from './referrers.ts'
+import { listReferrers } from './referrers-api.ts'
+import type { Referrer, Referrers, Repository, StoredManifest } from './repository.ts'
+import type { RegistrySettings } from './settings.ts'
+import { uploadBlob } from './upload.ts'
+
+const ACCEPT = [...MANIFEST_KINDS.keys()].join(', ')
+
+/**
+ * A repository of a registry that speaks the OCI distribution specification 1.0 or 1.1. Nothing is requested yet.
+ * @param options - `signal` ends what is under way
+ * @throws AirsealError REGISTRY_REFUSED when the settings shut the registry out
+ */
+export function openRegistryRepository(
+  reference: Pick<RegistryReference, 'registry' | 'repository'>,
+  settings: RegistrySettings,
+  options: { readonly signal?: AbortSignal } = {},
+): Repository {
+  const { registry, repository } = reference
+  checkAllowed(registry, settings)
+  return new RegistryRepository(
+    registry,
+    repository,
+    createClient({ registry, repository }, settings, options.signal),
+  )
+}
+
+class RegistryRepository implements Repository {
+  readonly kind = 'registry'
+  readonly exclusive = false
+  readonly identity: string
+  readonly location: string
+  readonly #client: RegistryClient
+  readonly #base: string
+
+  constructor(registry: string, repository: string, client: RegistryClient) {
+    this.identity = `${registry}/${repository}`
+    this.location = this.identity
+    this.#client = client
+    this.#base = `/v2/${repository}`
+  }
+
+  async resolveTag(tag: string): Promise<Descriptor> {
+    const stored = await this.readManifestByTag(tag)
+    if (stored === null) throw this.#notFound(`tag ${tag.slice(0, 128)}`)
+    return stored.descriptor
+  }
+
+  resolveOnly(): Promise<Descriptor> {
+    return Promise.reject(
+      new AirsealError('DIGEST_REQUIRED', `${this.location} is named without digest or tag`),
+    )
+  }
+
+  async readManifest(digest: Digest): Promise<StoredManifest> {
+    const stored = await this.#manifest(digest)
+    if (stored === null) throw this.#notFound(`manifest ${digest}`)
+    if (stored.descriptor.digest !== digest) throw this.#mismatch(digest, stored.descriptor.digest)
+    return stored
+  }
+
+  async readManifestByTag(tag: string): Promise<StoredManifest | null> {
+    if (!isTag(tag))
+      throw new AirsealError('REFERENCE_INVALID', `"${tag.slice(0, 128)}" is not a tag`)
+    return this.#manifest(tag)
+  }
+
+  async hasManifest(digest: Digest): Promise<boolean> {
+    const answer = await this.#client.call({
+      method: 'HEAD',
+      path: `${this.#base}/manifests/${digest}`,
+      headers: { accept: ACCEPT },
+    })
+    return this.#exists(answer, `manifest ${digest}`)
+  }
+
+  async readBlob(
+    descriptor: Pick<Descriptor, 'digest' | 'size'>,
+    maxBytes: number,
+  ): Promise<Uint8Array> {
+    const { digest, size } = descriptor
+    if (size > maxBytes) {
+      throw new AirsealError(
+        'TOO_LARGE',
+        `blob ${digest} has ${size} bytes, at most ${maxBytes} are read`,
+      )
+    }
+    const answer = await this.#client.call({
+      method: 'GET',
+      path: `${this.#base}/blobs/${digest}`,
+      // Room for the body of an error; what goes beyond the size that was declared is refused below.
+      maxBytes: Math.max(size, 65_536),
+      blob: true,
+    })
+    if (answer.status === 404) throw this.#notFound(`blob ${digest}`)
+    this.#expect(answer, 200, `blob ${digest}`)
+    const actual = digestOf(answer.body)
+    if (actual !== digest || answer.body.length !== size) throw this.#mismatch(digest, actual)
+    return answer.body
+  }
+
+  async hasBlob(digest: Digest): Promise<boolean> {
+    const answer = await this.#client.call({
+      method: 'HEAD',
+      path: `${this.#base}/blobs/${digest}`,
+      blob: true,
+    })
+    return this.#exists(answer, `blob ${digest}`)
+  }
+
+  async writeBlob(bytes: Uint8Array): Promise<{ digest: Digest; size: number }> {
+    const digest = digestOf(bytes)
+    if (!(await this.hasBlob(digest))) {
+      const answer = await uploadBlob(this.#client, this.#base, digest, bytes)
+      this.#expect(answer, 201, `upload of blob ${digest}`)
+    }
+    return { digest, size: bytes.length }
+  }
+
+  async writeManifest(bytes: Uint8Array, mediaType: string, target: string): Promise<Descriptor> {
+    return (await this.#putManifest(bytes, mediaType, target)).descriptor
+  }
+
+  async referrers(digest: Digest): Promise<Referrers> {
+    const listed = await listReferrers(this.#client, this.#base, digest)
+    if (listed !== null && listed.length > 0) return { descriptors: listed, fallback: false }
+    // Also when the registry lists nothing: it may have learnt to after the referrers were pushed.
+    const descriptors = await readFallback(this, digest)
+    return { descriptors, fallback: listed === null || descriptors.length > 0 }
+  }
+
+  async addReferrer({ descriptor, manifest, blobs, subject }: Referrer): Promise<void> {
+    for (const blob of blobs) await this.writeBlob(blob)
+    const { answer } = await this.#putManifest(manifest, descriptor.mediaType, descriptor.digest)
+    if (answer.headers['oci-subject'] === subject) return
+    const listed = await listReferrers(this.#client, this.#base, subject)
+    if (listed?.some(({ digest }) => digest === descriptor.digest) === true) return
+    await addToFallback(this, subject, descriptor)
+  }
+
+  exclusively<T>(tag: string, work: (inside: Repository) => Promise<T>): Promise<T> {
+    return serialised(`${this.location}:${tag}`, () => work(this))
+  }
+
+  async #manifest(target: string): Promise<StoredManifest | null> {
+    const answer = await this.#client.call({
+      method: 'GET',
+      path: `${this.#base}/manifests/${target}`,
+      headers: { accept: ACCEPT },
+      maxBytes: MAX_MANIFEST,
+    })
+    if (answer.status === 404) return null
+    const what = `manifest ${target}`
+    this.#expect(answer, 200, what)
+    const bytes = answer.body
+    const digest = digestOf(bytes)
+    this.#checkStated(answer, digest)
+    if (isDigest(target) && target !== digest) throw this.#mismatch(target, digest)
+    const manifest = parseManifest(bytes, answer.headers['content-type'] ?? '')
+    const { mediaType, annotations, artifactType } = manifest
+    const descriptor = { mediaType, digest, size: bytes.length, annotations }
+    return {
+      descriptor: artifactType === undefined ? descriptor : { ...descriptor, artifactType },
+      bytes,
+      manifest,
+    }
+  }
+
+  async #putManifest(bytes: Uint8Array, mediaType: string, target: string) {
+    const digest = digestOf(bytes)
+    if (isDigest(target) ? target !== digest : !isTag(target)) {
+      throw new AirsealError(
+        'REFERENCE_INVALID',
+        `"${target.slice(0, 128)}" is neither a tag nor the digest of the manifest`,
+      )
+    }
+    const answer = await this.#client.call({
+      method: 'PUT',
+      path: `${this.#base}/manifests/${target}`,
+      headers: { 'content-type': mediaType },
+      body: bytes,
+      push: true,
+      // A tag written late by a second try would undo what others wrote since.
+      again: isDigest(target),
+    })
+    this.#expect(answer, 201, `push of manifest ${target}`)
+    this.#checkStated(answer, digest)
+    const { annotations } = parseManifest(bytes, mediaType)
+    return { answer, descriptor: { mediaType, digest, size: bytes.length, annotations } }
+  }
+
+  #exists(answer: HttpAnswer, what: string): boolean {
+    if (answer.status === 404) return false
+    this.#expect(answer, 200, what)
+    return true
+  }
+
+  #expect(answer: HttpAnswer, status: number, what: string): void {
+    if (answer.status === status || (answer.status === 200 && status === 201)) return
+    throw new AirsealError(
+      'REGISTRY_ERROR',
+      `${this.location} answered ${answer.status}${errorCode(answer)} for ${what}`,
+    )
+  }
+
+  /** A registry that states another digest than its own bytes have is wrong in one of the two. */
+  #checkStated(answer: HttpAnswer, digest: Digest): void {
+    const stated = answer.headers['docker-content-digest']
+    if (typeof stated === 'string' && isDigest(stated) && stated !== digest)
+      throw this.#mismatch(stated, digest)
+  }
+
+  #notFound(what: string): AirsealError {
+    return new AirsealError('IMAGE_NOT_FOUND', `${this.location} has no ${what}`)
+  }
+
+  #mismatch(wanted: string, actual: string): AirsealError {
+    return new AirsealError(
+      'DIGEST_MISMATCH',
+      `${this.location} sent ${actual} where ${wanted} was meant`,
+    )
+  }
+}
