@@ -1,0 +1,8 @@
+export type { EvidenceKind } from './collect.ts'
+export { verifyReference } from './image.ts'
+export type { ImageQuestion, ImageResult } from './image.ts'
+export { checkAgainst } from './local-log.ts'
+export type { EntryCheck, LocalLog, Presence } from './local-log.ts'
+export { parseSigner } from './signer-request.ts'
+export { createVerification } from './verification.ts'
+export type { Verification, VerificationParts } from './verification.ts'
