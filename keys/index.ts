@@ -1,0 +1,8 @@
+export type { KeyDescription } from './backend.ts'
+export { checkSigner, createKey, describeKey, openSigner } from './open.ts'
+export type { KeyCheck, KeyOptions, OpenedSigner, OpenOptions } from './open.ts'
+export { generateKeyFile, openFileSigner } from './providers/file.ts'
+export { parseKeyReference } from './reference.ts'
+export type { KeyReference } from './reference.ts'
+export { readPassphraseFile, readProvidedSecret } from './secret-file.ts'
+export type { Signer } from './signer.ts'

@@ -1,0 +1,65 @@
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { AirsealError, fromUtf8 } from '../src/core/index.ts'
+
+const MAX_SECRET_SIZE = 64 * 1024
+
+/**
+ * Text of a file of ours that holds a secret. It must be a regular file (no link), owned by this user or root, closed to group and others.
+ * @throws AirsealError DATA_PERMISSIONS when others could read or swap it, KEY_UNAVAILABLE when it can't be read
+ */
+export function readSecretFile(path: string): Promise<string> {
+  return readChecked(path, constants.O_NOFOLLOW, 0o077)
+}
+
+/**
+ * Text of a secret that somebody else provides, such as one that Kubernetes mounts: links are followed, and the group of a file that
+ * belongs to root may read it (that is how a mounted Secret looks to a process that is not root).
+ * @throws AirsealError DATA_PERMISSIONS, KEY_UNAVAILABLE
+ */
+export function readProvidedSecret(path: string): Promise<string> {
+  return readChecked(path, 0, 0o037)
+}
+
+/**
+ * Passphrase in a file: its text less one line end (LF or CRLF). An empty passphrase is refused: an empty file is a mistake.
+ * @throws AirsealError PASSPHRASE, DATA_PERMISSIONS, KEY_UNAVAILABLE
+ */
+export async function readPassphraseFile(path: string): Promise<string> {
+  const passphrase = (await readProvidedSecret(path)).replace(/\r?\n$/, '')
+  if (passphrase === '') throw new AirsealError('PASSPHRASE', `${path} is empty`)
+  return passphrase
+}
+
+async function readChecked(path: string, flags: number, forbidden: number): Promise<string> {
+  const file = await open(path, constants.O_RDONLY | flags).catch((cause: unknown) => {
+    throw new AirsealError('KEY_UNAVAILABLE', `${path} can't be opened (${errorCode(cause)})`, {
+      cause,
+    })
+  })
+  try {
+    const { mode, uid, size } = await file.stat()
+    if ((mode & constants.S_IFMT) !== constants.S_IFREG) {
+      throw new AirsealError('DATA_PERMISSIONS', `${path} is not a regular file`)
+    }
+    const closedToGroup = uid === 0 && uid !== process.getuid?.() ? forbidden : 0o077
+    if ((mode & closedToGroup) !== 0) {
+      throw new AirsealError('DATA_PERMISSIONS', `${path} is open to others: run chmod 600 ${path}`)
+    }
+    if (uid !== 0 && uid !== process.getuid?.()) {
+      throw new AirsealError(
+        'DATA_PERMISSIONS',
+        `${path} belongs to another user: run chown ${process.getuid?.() ?? ''} ${path}`,
+      )
+    }
+    if (size > MAX_SECRET_SIZE)
+      throw new AirsealError('KEY_INVALID', `${path} is larger than ${MAX_SECRET_SIZE} bytes`)
+    return fromUtf8(await file.readFile(), path, 'KEY_INVALID')
+  } finally {
+    await file.close()
+  }
+}
+
+function errorCode(cause: unknown): string {
+  return cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown'
+}
