@@ -1,0 +1,17 @@
+export { checkLog } from './check.ts'
+export type { CheckOptions, LogCheck } from './check.ts'
+export { createDatabase } from './database.ts'
+export type { NewDatabase } from './database.ts'
+export { acquireDirectoryLock } from './directory-lock.ts'
+export type {
+  AppendResult,
+  InclusionProof,
+  LoggedEntry,
+  NewLeaf,
+  SignedHead,
+  TransparencyLog,
+} from './model.ts'
+export { openLog } from './open-log.ts'
+export type { LogOptions } from './open-log.ts'
+export type { Records } from './records.ts'
+export type { AuditRow, Job, JobState, NewJob, StoredAuditRow } from './store.ts'
