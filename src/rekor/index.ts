@@ -1,0 +1,5 @@
+export { createRekor } from './rekor.ts'
+export { schemaCodeOf } from './problems.ts'
+export { logEntryText } from './log-entry.ts'
+export type { RekorOptions } from './rekor.ts'
+export type { CanonicalEntry, LogInfo, ProofParameters, Rekor, Submission } from './model.ts'
