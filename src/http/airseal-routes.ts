@@ -1,0 +1,88 @@
+import { AirsealError } from '../core/index.ts'
+import { jsonAnswer } from './answer.ts'
+import type { Route } from './exchange.ts'
+
+const airseal = {
+  dialect: 'airseal',
+  produces: 'application/json',
+  headers: { 'cache-control': 'no-store' },
+} as const
+const TEXT = 'text/plain; charset=utf-8'
+/** A predicate may come as part of the body: an SBOM has hundreds of thousands. */
+const MAX_PREDICATE_VALUES = 1_000_000
+const TRUST_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+
+function operationRoute(operation: 'attest' | 'sign' | 'verify'): Route {
+  return {
+    ...airseal,
+    method: 'POST',
+    pattern: `/v1/${operation}`,
+    permission: operation,
+    handle: async ({ services, body, caller }) =>
+      jsonAnswer(200, JSON.stringify(await services.operations[operation](body, caller))),
+  }
+}
+
+/** `POST /v1/verify`, the one that must be fast. */
+export const verifyImages: Route = operationRoute('verify')
+
+export const AIRSEAL_ROUTES: readonly Route[] = [
+  verifyImages,
+  operationRoute('sign'),
+  { ...operationRoute('attest'), maxValues: MAX_PREDICATE_VALUES },
+  {
+    ...airseal,
+    method: 'GET',
+    pattern: '/v1/trust/:name',
+    permission: 'trust:read',
+    produces: null,
+    handle: ({ services, parameters }) => {
+      const name = parameters['name'] ?? ''
+      const file = TRUST_NAME.test(name) ? services.trustFile(name) : null
+      if (file === null) throw new AirsealError('NOT_FOUND', 'there is no public file of that name')
+      return { status: 200, contentType: file.contentType, body: file.bytes }
+    },
+  },
+  {
+    ...airseal,
+    method: 'GET',
+    pattern: '/healthz',
+    permission: 'health',
+    handle: ({ services }) =>
+      jsonAnswer(200, JSON.stringify({ status: 'ok', version: services.version })),
+  },
+  {
+    ...airseal,
+    method: 'GET',
+    pattern: '/readyz',
+    permission: 'health',
+    handle: async ({ services }) => {
+      const { ready, checks } = await services.ready()
+      return jsonAnswer(
+        ready ? 200 : 503,
+        JSON.stringify({ ready, checks }),
+        ready ? {} : { 'retry-after': 1 },
+      )
+    },
+  },
+  {
+    ...airseal,
+    method: 'GET',
+    pattern: '/',
+    permission: 'health',
+    produces: null,
+    handle: ({ services }) => ({ status: 200, contentType: TEXT, body: welcome(services.version) }),
+  },
+]
+
+function welcome(version: string): string {
+  return `airseal ${version}: signing, transparency log and verification for container images
+
+POST /v1/sign              sign images
+POST /v1/attest            sign statements about images
+POST /v1/verify            verify images
+GET  /v1/trust/NAME        cosign.pub, rekor.pub, trusted_root.json, signing_config.json
+     /api/v1/log           transparency log, as Rekor 1 (rekor-cli, cosign)
+GET  /healthz, /readyz     alive, able to sign checkpoints
+`
+}

@@ -1,0 +1,157 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { AirsealError, asAirsealError, type Json } from '../core/index.ts'
+import { checkAccept } from './accept.ts'
+import { authorise, type Permission } from './access.ts'
+import { errorAnswer, type Answer, type Dialect } from './answer.ts'
+import { readJson } from './body.ts'
+import type { Caller, HttpServices, Transport } from './model.ts'
+
+export interface Route {
+  readonly method: 'GET' | 'POST'
+  /** Path, with `:name` for a part that varies. Named in the records. */
+  readonly pattern: string
+  readonly permission: Permission
+  readonly dialect: Dialect
+  /** Media type of the answer, for Accept; null: whatever it is. */
+  readonly produces: string | null
+  /** Headers of every answer, errors too. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** Words before the message about malformed JSON. */
+  readonly jsonErrorPrefix?: string
+  /** Values in the body at most. Default: enough for every request that carries no document of its own. */
+  readonly maxValues?: number
+  readonly handle: (call: Call) => Promise<Answer> | Answer
+}
+
+/** What a handler is given. */
+export interface Call {
+  readonly services: HttpServices
+  readonly caller: Caller
+  readonly query: URLSearchParams
+  readonly parameters: Readonly<Record<string, string>>
+  /** Parsed body of a POST; null for no body. */
+  readonly body: Json
+}
+
+/** One listener's surroundings. */
+export interface Site {
+  readonly services: HttpServices
+  readonly transport: Transport
+  readonly maxBodyBytes: number
+}
+
+const NO_PARAMETERS = {}
+const NO_QUERY = new URLSearchParams()
+const CLIENT_LEFT = 499
+
+/** Answers beyond this size are counted while they are sent, and so many bytes of them may be under way, over all listeners. */
+const LARGE = 1024 * 1024
+const MAX_UNDER_WAY = 256 * 1024 * 1024
+let underWay = 0
+
+/** Runs one request through its route: who calls, Accept, body, handler, answer, record. Never rejects. */
+export async function serve(
+  site: Site,
+  route: Route,
+  request: IncomingMessage,
+  response: ServerResponse,
+  query: URLSearchParams = NO_QUERY,
+  parameters: Readonly<Record<string, string>> = NO_PARAMETERS,
+): Promise<void> {
+  const started = performance.now()
+  let caller: Caller | null = null
+  let answer: Answer
+  let failure: AirsealError | null = null
+  try {
+    caller = authorise(request, route.permission, site.services.access, site.transport)
+    if (route.produces !== null) checkAccept(request.headers.accept, route.produces)
+    const body =
+      route.method === 'POST' ? await readJson(request, site.maxBodyBytes, route.maxValues) : null
+    answer = await route.handle({ services: site.services, caller, query, parameters, body })
+  } catch (thrown) {
+    failure = asAirsealError(thrown)
+    answer = errorAnswer(failure, route.dialect, route.jsonErrorPrefix)
+  }
+  const left = response.destroyed || response.writableEnded
+  if (!left) {
+    if (!mayLeave(answer, response)) {
+      failure = new AirsealError('OVERLOADED', 'too many large answers are being sent')
+      answer = errorAnswer(failure, route.dialect)
+    }
+    send(request, response, answer, route.headers)
+  }
+  record(site, request, route.pattern, left ? CLIENT_LEFT : answer.status, started, caller, failure)
+}
+
+/** False when memory holds enough that clients have yet to read. */
+function mayLeave({ body }: Answer, response: ServerResponse): boolean {
+  const { length } = body
+  if (length <= LARGE) return true
+  if (underWay + length > MAX_UNDER_WAY) return false
+  underWay += length
+  response.once('close', () => (underWay -= length))
+  return true
+}
+
+/** Writes a whole answer. */
+export function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  answer: Answer,
+  routeHeaders?: Readonly<Record<string, string>>,
+): void {
+  const { body, contentType } = answer
+  const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
+  const headers: Record<string, string | number> = {
+    ...routeHeaders,
+    ...(request.headers.origin !== undefined && isRekorPath(request.url)
+      ? { 'access-control-allow-origin': '*' }
+      : {}),
+    ...(contentType === null
+      ? {}
+      : { 'content-type': contentType, 'x-content-type-options': 'nosniff' }),
+    'content-length': length,
+    ...answer.headers,
+  }
+  response.writeHead(answer.status, headers)
+  response.end(body)
+}
+
+/** Browsers may use the Rekor routes from any page, and no other. */
+export function isRekorPath(url: string | undefined): boolean {
+  return url?.startsWith('/api/') === true
+}
+
+/** Tells the request log; a bounded set of routes, no query, no header, no body. */
+export function record(
+  site: Site,
+  request: IncomingMessage,
+  route: string,
+  status: number,
+  started: number,
+  caller: Caller | null,
+  failure: AirsealError | null,
+): void {
+  const { log } = site.services
+  if (log === undefined) return
+  log({
+    method: request.method ?? '',
+    route,
+    status,
+    milliseconds: Math.round((performance.now() - started) * 100) / 100,
+    caller: callerText(caller, request),
+    ...(failure === null ? {} : { error: failure.code }),
+    ...(failure?.code === 'INTERNAL' ? { cause: causeText(failure) } : {}),
+  })
+}
+
+function callerText(caller: Caller | null, request: IncomingMessage): string {
+  if (caller?.kind === 'socket') return 'socket'
+  if (caller?.kind === 'token') return `token:${caller.name}`
+  return caller?.address ?? request.socket.remoteAddress ?? 'gone'
+}
+
+function causeText(failure: AirsealError): string {
+  const { cause } = failure
+  return (cause instanceof Error ? (cause.stack ?? cause.message) : failure.message).slice(0, 2000)
+}

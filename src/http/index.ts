@@ -1,0 +1,13 @@
+export { createListener } from './listener.ts'
+export { listen } from './server.ts'
+export type { ListenAddress, ListenOptions, RunningServer } from './server.ts'
+export { parseTokens } from './tokens.ts'
+export type {
+  Access,
+  Caller,
+  HttpServices,
+  Operation,
+  RequestRecord,
+  Token,
+  Transport,
+} from './model.ts'
