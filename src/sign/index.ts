@@ -1,0 +1,2 @@
+export { createSigning } from './signing.ts'
+export type { Signing, SigningParts } from './signing.ts'
