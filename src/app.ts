@@ -1,0 +1,358 @@
+import { readFile } from 'node:fs/promises'
+import {
+  openFileSigner,
+  openSigner,
+  readPassphraseFile,
+  readProvidedSecret,
+  type Signer,
+} from '../keys/index.ts'
+import { isLoopback, type Config } from './config.ts'
+import {
+  AirsealError,
+  asAirsealError,
+  loadDigestVerifier,
+  systemClock,
+  type Clock,
+  type Json,
+  type PublicKey,
+} from './core/index.ts'
+import { inspectDirectory, type DataDirectory } from './data-directory.ts'
+import { createVerification } from './evidence/index.ts'
+import {
+  createListener,
+  listen,
+  parseTokens,
+  type Caller,
+  type HttpServices,
+  type RunningServer,
+} from './http/index.ts'
+import { acquireDirectoryLock, openLog, type Records, type TransparencyLog } from './log/index.ts'
+import { publicFiles, writePublicFiles, type PublicFile } from './public-files.ts'
+import { createReadiness } from './readiness.ts'
+import { registrySettings } from './registry-settings.ts'
+import { createRekor } from './rekor/index.ts'
+import { createSigning, type Signing } from './sign/index.ts'
+import { socketAddress } from './socket-address.ts'
+import { version } from './version.ts'
+
+export { initialise } from './init.ts'
+export { readPassphraseFile }
+
+/** Name of the key that signs images. */
+const SIGNING_KEY = 'signing'
+
+/** Pending pushes are tried again this often, milliseconds. */
+const RETRY_MS = 30_000
+
+export interface AirsealOptions {
+  readonly directory: DataDirectory
+  readonly config: Config
+  readonly clock?: Clock
+  /** Asked for once, when the keys are opened. */
+  readonly passphrase: () => Promise<string>
+  /** Takes lines for the operator. Never holds a secret. */
+  readonly log: (line: string) => void
+  /** Called once when storage failed: nothing more is promised, so the process must end. */
+  readonly onPoisoned?: () => void
+}
+
+/** The appliance over one data directory, whether it serves or works for one command. */
+export interface Airseal {
+  readonly operations: Readonly<
+    Record<'sign' | 'attest' | 'verify', (body: Json, caller: Caller) => Promise<Json>>
+  >
+  /** Logs and pushes what an earlier process signed but did not finish. */
+  finishPending(): Promise<void>
+  /** Serves on the configured address and on the socket in the data directory. */
+  listen(): Promise<{ readonly url: string; close(): Promise<void> }>
+  close(): Promise<void>
+}
+
+/**
+ * Opens a data directory under its lock.
+ * @throws AirsealError DATA_DIRECTORY, DATA_PERMISSIONS, DATA_LOCKED, PASSPHRASE, KEY_INVALID, LOG_DAMAGED, STORAGE, CONFIG_INVALID
+ */
+export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
+  const { directory, config, clock = systemClock } = options
+  await requireReady(directory)
+  const unlock = acquireDirectoryLock(directory.root)
+  const closing: (() => unknown)[] = [unlock]
+  const close = async (): Promise<void> => {
+    for (const step of closing.splice(0).reverse()) await step()
+  }
+  try {
+    const [signer, logSigner] = await openSigners(directory, config, options.passphrase)
+    closing.push(
+      () => signer.close(),
+      () => logSigner.close(),
+    )
+    const log = await openLog({
+      path: directory.database,
+      signer: logSigner,
+      clock,
+      onPoisoned: options.onPoisoned ?? (() => undefined),
+    })
+    closing.push(() => log.close())
+    await pinSigningKey(log.records, signer)
+    const files = await publishTrust(directory, config, log, signer, logSigner)
+    const rekor = createRekor({ log })
+    const settings = await registrySettings(config.registries)
+    const signing = createSigning({
+      log,
+      records: log.records,
+      canonicalLeaf: (proposed) => rekor.canonicalEntry(proposed),
+      signers: new Map([[SIGNING_KEY, signer]]),
+      registrySettings: settings,
+      defaultFormats: config.signatures,
+      clock,
+    })
+    const verification = createVerification({
+      keys: [{ name: SIGNING_KEY, key: signer.publicKey, validFor: null }],
+      trustedRoot: files.get('trusted_root.json')?.bytes ?? new Uint8Array(),
+      registrySettings: settings,
+      log,
+      clock,
+    })
+    const operations: Airseal['operations'] = {
+      sign: (body, caller) =>
+        checked(config, body, caller, () => signing.sign(body, callerName(caller))),
+      attest: (body, caller) =>
+        checked(config, body, caller, () => signing.attest(body, callerName(caller))),
+      verify: (body, caller) => checked(config, body, caller, () => verification.verify(body)),
+    }
+    const services: HttpServices = {
+      rekor,
+      operations,
+      trustFile: (name) => files.get(name) ?? null,
+      ready: createReadiness(log, logSigner.publicKey, clock),
+      access: {
+        tokens: await readTokens(config),
+        writeToken: config.logWrites === 'open' ? 'open' : 'required',
+      },
+      maxBodyBytes: config.maxBodyBytes,
+      version: version(),
+      log: (record) => {
+        if (record.status >= 400)
+          options.log(JSON.stringify({ time: new Date(clock()).toISOString(), ...record }))
+      },
+    }
+    return {
+      operations,
+      finishPending: () => finishPending(signing, options.log),
+      listen: () => startListening(services, options, signing),
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function requireReady(directory: DataDirectory): Promise<void> {
+  const state = await inspectDirectory(directory)
+  if (state === 'ready') return
+  const what = state === 'interrupted' ? 'is the rest of an interrupted init' : `is ${state}`
+  throw new AirsealError(
+    'DATA_DIRECTORY',
+    `${directory.root} ${what}: run \`airseal init --data ${directory.root}\` first`,
+  )
+}
+
+async function openSigners(
+  directory: DataDirectory,
+  { keys }: Config,
+  passphrase: () => Promise<string>,
+): Promise<[Signer, Signer]> {
+  // Keys elsewhere need no passphrase of ours, so it is asked for only where a file is opened.
+  const needed = [keys.signing, keys.log].some((uri) => uri?.startsWith('file:') ?? true)
+  const given = needed ? await passphrase() : ''
+  const open = (name: string, uri: string | null, path: string): Promise<Signer> =>
+    uri === null
+      ? openFileSigner({ name, path, passphrase: given })
+      : openSigner(name, uri, { passphrase: given })
+  const opened = await Promise.allSettled([
+    open(SIGNING_KEY, keys.signing, directory.signingKey),
+    open('log', keys.log, directory.logKey),
+  ])
+  const [signing, log] = opened
+  if (signing.status === 'fulfilled' && log.status === 'fulfilled')
+    return [signing.value, log.value]
+  for (const one of opened) if (one.status === 'fulfilled') await one.value.close()
+  throw asAirsealError(opened.find((one) => one.status === 'rejected')?.reason)
+}
+
+/** Public keys of the URIs in the configuration, for `init`. */
+export async function configuredKeys(
+  { keys }: Config,
+  passphrase: string | null,
+): Promise<{ signingKey: PublicKey | null; logKey: PublicKey | null }> {
+  const read = async (name: string, uri: string | null): Promise<PublicKey | null> => {
+    if (uri === null) return null
+    const signer = await openSigner(name, uri, passphrase === null ? {} : { passphrase })
+    await signer.close()
+    return signer.publicKey
+  }
+  return { signingKey: await read(SIGNING_KEY, keys.signing), logKey: await read('log', keys.log) }
+}
+
+/**
+ * The signing key is pinned at the first start. Verifiers hash with SHA-256 whatever the curve, so keys with another hash are refused.
+ * @throws AirsealError KEY_CHANGED, KEY_UNSUPPORTED
+ */
+async function pinSigningKey(records: Records, { publicKey }: Signer): Promise<void> {
+  if (publicKey.algorithm.hash !== 'sha256') {
+    throw new AirsealError(
+      'KEY_UNSUPPORTED',
+      `the signing key is ${publicKey.algorithm.name}; cosign, Kyverno and Podman read signatures of ECDSA P-256 and RSA keys`,
+    )
+  }
+  const pinned = await records.setting('signingKeyId')
+  if (pinned === null) await records.setSetting('signingKeyId', publicKey.id)
+  else if (pinned !== publicKey.id) {
+    throw new AirsealError(
+      'KEY_CHANGED',
+      `the signing key has SHA-256 ${publicKey.id}, this directory was set up with ${pinned}`,
+    )
+  }
+}
+
+async function publishTrust(
+  directory: DataDirectory,
+  config: Config,
+  log: TransparencyLog & { readonly records: Records },
+  signer: Signer,
+  logSigner: Signer,
+): Promise<ReadonlyMap<string, PublicFile>> {
+  const created = await log.records.setting('createdAt')
+  const files = publicFiles({
+    signingKey: signer.publicKey,
+    logKey: logSigner.publicKey,
+    publicUrl: publicUrlOf(config, log.hostname),
+    start: Date.parse(created ?? ''),
+  })
+  await writePublicFiles(directory, files)
+  return files
+}
+
+/**
+ * URL under which clients reach the service. Its host must be the log's name, since clients compare the two.
+ * @param logName - null: there is no log yet
+ * @throws AirsealError CONFIG_INVALID
+ */
+export function publicUrlOf(config: Config, logName: string | null = null): string {
+  const { host, port } = config.listen
+  const bracketed = host.includes(':') ? `[${host}]` : host
+  const url =
+    config.publicUrl ?? `${config.tls ? 'https' : 'http'}://${logName ?? bracketed}:${port}`
+  const name = new URL(url).hostname
+  if (logName !== null && name !== logName) {
+    throw new AirsealError(
+      'CONFIG_INVALID',
+      `publicUrl: host ${name} differs from the log's name ${logName}, which was fixed at init; clients would refuse its checkpoints`,
+    )
+  }
+  return url.replace(/\/$/, '')
+}
+
+async function readTokens(config: Config): Promise<HttpServices['access']['tokens']> {
+  if (config.tokensFile === null) return []
+  const tokens = parseTokens(await readProvidedSecret(config.tokensFile))
+  // Without tokens every process of this machine may sign: a file that was emptied must not open that.
+  if (tokens.length === 0)
+    throw new AirsealError('CONFIG_INVALID', `tokensFile: ${config.tokensFile} holds no token`)
+  return tokens
+}
+
+function callerName(caller: Caller): string {
+  if (caller.kind === 'socket') return 'operator'
+  return caller.kind === 'token' ? `token:${caller.name}` : `anonymous:${caller.address}`
+}
+
+/** Paths are for the operator: from elsewhere only layouts below the configured folders may be named. */
+async function checked(
+  config: Config,
+  body: Json,
+  caller: Caller,
+  work: () => Promise<Json>,
+): Promise<Json> {
+  if (caller.kind !== 'socket') {
+    const { checkLayouts } = await import('./layout-access.ts')
+    await checkLayouts(body, config.layoutRoots)
+  }
+  return work()
+}
+
+async function finishPending(signing: Signing, log: (line: string) => void): Promise<void> {
+  const { finished, waiting } = await signing.finishPending()
+  if (finished > 0) log(`airseal: finished ${finished} signatures of an earlier run`)
+  for (const { digest, reason } of waiting)
+    log(`airseal: ${digest} still waits to be stored beside its image: ${reason}`)
+}
+
+async function readTls({
+  certFile,
+  keyFile,
+}: NonNullable<Config['tls']>): Promise<{ cert: Buffer; key: string }> {
+  const cert = await readFile(certFile).catch((cause: unknown) => {
+    throw new AirsealError('CONFIG_INVALID', `tls: certFile: ${certFile} can't be read`, { cause })
+  })
+  const key = await readProvidedSecret(keyFile)
+  const { createSecureContext } = await import('node:tls')
+  try {
+    createSecureContext({ cert, key })
+  } catch {
+    // Without the cause: what it says of the key is for nobody's log.
+    throw new AirsealError(
+      'CONFIG_INVALID',
+      `tls: ${certFile} and ${keyFile} are not a certificate and its key in PEM`,
+    )
+  }
+  return { cert, key }
+}
+
+async function startListening(
+  services: HttpServices,
+  options: AirsealOptions,
+  signing: Signing,
+): Promise<{ url: string; close(): Promise<void> }> {
+  const { config, directory } = options
+  const verifier = loadDigestVerifier()
+  if (verifier.name === 'portable') {
+    options.log(
+      `airseal: digests are verified by the portable code, slower (${verifier.reason ?? 'no compiled addon'})`,
+    )
+  }
+  const tls = config.tls && (await readTls(config.tls))
+  const loopback = isLoopback(config.listen.host)
+  const socket = await socketAddress(directory)
+  const servers: RunningServer[] = []
+  const close = async (): Promise<void> => {
+    await Promise.all(servers.map((server) => server.close()))
+    await socket.release()
+  }
+  try {
+    servers.push(await listen(createListener(services, { kind: 'unix' }), { path: socket.path }))
+    const { host, port } = config.listen
+    servers.push(
+      await listen(createListener(services, { kind: 'tcp', loopback }), {
+        host,
+        port,
+        ...(tls && { tls }),
+      }),
+    )
+  } catch (error) {
+    await close()
+    throw error
+  }
+  const retry = setInterval(() => {
+    finishPending(signing, options.log).catch(() => undefined)
+  }, RETRY_MS)
+  retry.unref()
+  return {
+    url: publicUrlOf(config),
+    close: async () => {
+      clearInterval(retry)
+      await close()
+    },
+  }
+}

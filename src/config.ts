@@ -1,0 +1,196 @@
+import { readFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { FieldReader } from './config-fields.ts'
+import { AirsealError } from './core/index.ts'
+
+/** Everything an operator can set. The environment is read nowhere else than in the commands. */
+export interface Config {
+  /**
+   * Address and port of the one listener. Default 127.0.0.1:8470.
+   * Danger: any other address than loopback needs `tls` and `tokensFile`, else the start is refused.
+   */
+  readonly listen: { readonly host: string; readonly port: number }
+  /**
+   * URL under which clients reach this service; written into trusted_root.json and signing_config.json. Default http://LISTEN (https with `tls`).
+   * Its host becomes the log's name at `init`, and stays so for the life of the log.
+   */
+  readonly publicUrl: string | null
+  /** PEM files of the server certificate (leaf first) and its key. Default none: plain HTTP, loopback only. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | null
+  /**
+   * File of bearer tokens, one `NAME TOKEN` a line, mode 0600. Default none: then processes on this machine may sign.
+   * Danger: without it, whoever has an account on this machine can have images signed.
+   */
+  readonly tokensFile: string | null
+  /** Who may write to the log through the Rekor routes: `open` (default, as cosign expects) or `token`. */
+  readonly logWrites: 'open' | 'token'
+  /** Largest request body, bytes. Default 33554432 (32 MiB). */
+  readonly maxBodyBytes: number
+  /** File with the passphrase of the keys, mode 0600. Default `keys/passphrase` in the data directory when that is there. */
+  readonly passphraseFile: string | null
+  /** Where the keys are, when not in files of the data directory. */
+  readonly keys: KeysConfig
+  /**
+   * Which formats `sign` and `attest` write: `both` (default), `legacy` (`.sig` and `.att` tags) or `bundle` (OCI referrer).
+   * Danger: admission controllers read only `legacy` today; beside a bundle, cosign demands a trusted root.
+   */
+  readonly signatures: 'both' | 'legacy' | 'bundle'
+  /**
+   * Folders whose image layouts may be named in requests over the network. Default none.
+   * Danger: a caller can make the service write signatures into any layout below them.
+   */
+  readonly layoutRoots: readonly string[]
+  readonly registries: RegistriesConfig
+}
+
+export interface KeysConfig {
+  /**
+   * URI of the key that signs images: `awskms://…`, `gcpkms://…`, `pkcs11:…` or `file:…`. Default: keys/cosign.key in the data directory.
+   * The public key is pinned at the first start: another one behind the same URI is refused. P-256 or RSA, since verifiers hash with SHA-256.
+   */
+  readonly signing: string | null
+  /** URI of the log's key, ECDSA P-256, fixed at `init`. Default: keys/rekor.key in the data directory. */
+  readonly log: string | null
+}
+
+export interface RegistriesConfig {
+  /**
+   * `host:port` of the only registries that are contacted. Default null: every one that a caller names, link-local addresses apart.
+   * Danger of the default: whoever reaches the service can make it send GET requests to any host and port, and read whether they answer.
+   */
+  readonly allowHosts: readonly string[] | null
+  /** `host:port` of registries that are spoken to without TLS. Default none; loopback needs no entry. Danger: no one is authenticated. */
+  readonly plainHttp: readonly string[]
+  /** PEM file of certificate authorities for registries, instead of the system's. Default none. */
+  readonly caFile: string | null
+  /** Client certificate and key, PEM files. Default none. */
+  readonly clientCertFile: string | null
+  readonly clientKeyFile: string | null
+  /** Directory with docker's config.json (credentials, credential helpers). Default $DOCKER_CONFIG, else ~/.docker. */
+  readonly dockerConfigDirectory: string | null
+  /** `host:port` that a registry may redirect blob downloads to. Default none. Danger: never list hosts of the internal control plane. */
+  readonly allowRedirectHosts: readonly string[]
+  /** `host:port` of token services other than the registry itself. Default none. Danger: registry credentials are sent there. */
+  readonly allowRealms: readonly string[]
+  /** Longest time for one request to a registry, milliseconds. Default 30000. */
+  readonly timeoutMs: number
+}
+
+export const DEFAULT_LISTEN = '127.0.0.1:8470'
+const MAX_BODY_BYTES = 32 * 1024 * 1024
+const REGISTRY_TIMEOUT_MS = 30_000
+
+/** What the command line sets over the file. */
+export interface ConfigOverrides {
+  readonly listen?: string
+  readonly publicUrl?: string
+  readonly passphraseFile?: string
+}
+
+/**
+ * Reads a configuration file, checks every field, and freezes the result.
+ * @param path - YAML file; null: defaults only
+ * @throws AirsealError CONFIG_INVALID naming file and field
+ */
+export async function loadConfig(
+  path: string | null,
+  overrides: ConfigOverrides = {},
+): Promise<Config> {
+  const reader = new FieldReader(
+    path === null ? {} : await readYaml(path),
+    path ?? 'defaults',
+    path === null ? process.cwd() : dirname(resolve(path)),
+  )
+  const registries = reader.section('registries')
+  const keys = reader.section('keys')
+  const tls = reader.has('tls') ? reader.section('tls') : null
+  // Read before the command line is looked at: a field that is overridden is known all the same.
+  const file = {
+    listen: reader.text('listen'),
+    publicUrl: reader.text('publicUrl'),
+    passphraseFile: reader.path('passphraseFile'),
+  }
+  const config: Config = {
+    listen: parseListen(overrides.listen ?? file.listen ?? DEFAULT_LISTEN),
+    publicUrl: overrides.publicUrl ?? file.publicUrl,
+    tls: tls && { certFile: tls.requiredPath('certFile'), keyFile: tls.requiredPath('keyFile') },
+    tokensFile: reader.path('tokensFile'),
+    logWrites: reader.choice('logWrites', ['open', 'token']) ?? 'open',
+    maxBodyBytes: reader.count('maxBodyBytes', 1024, 1024 * 1024 * 1024) ?? MAX_BODY_BYTES,
+    passphraseFile: overrides.passphraseFile ?? file.passphraseFile,
+    keys: { signing: keys.text('signing'), log: keys.text('log') },
+    signatures: reader.choice('signatures', ['both', 'legacy', 'bundle']) ?? 'both',
+    layoutRoots: reader.paths('layoutRoots'),
+    registries: {
+      allowHosts: registries.has('allowHosts') ? registries.texts('allowHosts') : null,
+      plainHttp: registries.texts('plainHttp'),
+      caFile: registries.path('caFile'),
+      clientCertFile: registries.path('clientCertFile'),
+      clientKeyFile: registries.path('clientKeyFile'),
+      dockerConfigDirectory: registries.path('dockerConfigDirectory'),
+      allowRedirectHosts: registries.texts('allowRedirectHosts'),
+      allowRealms: registries.texts('allowRealms'),
+      timeoutMs: registries.count('timeoutMs', 100, 600_000) ?? REGISTRY_TIMEOUT_MS,
+    },
+  }
+  for (const part of [tls, keys, registries, reader]) part?.refuseUnknown()
+  checkExposure(config)
+  return Object.freeze(config)
+}
+
+/** A listener that others can reach must know its callers. */
+function checkExposure(config: Config): void {
+  if (config.publicUrl !== null) checkPublicUrl(config.publicUrl)
+  if (isLoopback(config.listen.host)) return
+  const missing = [
+    config.tls ? null : 'tls',
+    config.tokensFile === null ? 'tokensFile' : null,
+  ].filter((name) => name !== null)
+  if (missing.length === 0) return
+  throw new AirsealError(
+    'CONFIG_INVALID',
+    `listen: ${config.listen.host} can be reached from other machines, so ${missing.join(' and ')} must be set (or listen on 127.0.0.1)`,
+  )
+}
+
+function checkPublicUrl(text: string): void {
+  const url = URL.canParse(text) ? new URL(text) : null
+  const plain =
+    url !== null &&
+    /^https?:$/.test(url.protocol) &&
+    url.pathname === '/' &&
+    url.search + url.hash + url.username === ''
+  if (!plain)
+    throw new AirsealError('CONFIG_INVALID', `publicUrl: "${text}" is not http(s)://HOST[:PORT]`)
+}
+
+/** True for 127.0.0.0/8, ::1 and localhost. */
+export function isLoopback(host: string): boolean {
+  return /^127(?:\.\d{1,3}){3}$/.test(host) || host === '::1' || host === 'localhost'
+}
+
+/** Reads `HOST:PORT` or `[IPv6]:PORT`. @throws AirsealError CONFIG_INVALID */
+export function parseListen(text: string): { host: string; port: number } {
+  const found = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(text)
+  const port = Number(found?.[3])
+  if (!found || port > 65535)
+    throw new AirsealError('CONFIG_INVALID', `listen: "${text}" is not HOST:PORT`)
+  return { host: found[1] ?? found[2] ?? '', port }
+}
+
+async function readYaml(path: string): Promise<unknown> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new AirsealError('CONFIG_INVALID', `${path} can't be read`, { cause })
+  })
+  // Loaded only here, so that commands without a configuration file start faster.
+  const { parse } = await import('yaml')
+  try {
+    return (parse(text, { strict: true, uniqueKeys: true, maxAliasCount: 0 }) as unknown) ?? {}
+  } catch (cause) {
+    throw new AirsealError(
+      'CONFIG_INVALID',
+      `${path} is not YAML: ${(cause as Error).message.split('\n')[0]}`,
+      { cause },
+    )
+  }
+}

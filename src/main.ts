@@ -1,0 +1,109 @@
+import { errorText, helpText, parseInput, type Command, type Terminal } from './cli/command.ts'
+import { AirsealError, asAirsealError } from './core/index.ts'
+import { version } from './version.ts'
+
+/** Each command is loaded only when it is asked for: starting up is most of what a short command costs. */
+const COMMANDS: ReadonlyMap<string, readonly [string, () => Promise<{ command: Command }>]> =
+  new Map([
+    [
+      'init',
+      ['make a data directory: keys, empty log, trust files', () => import('./cli/init.ts')],
+    ],
+    ['serve', ['run the service', () => import('./cli/serve.ts')]],
+    ['sign', ['sign images and log the signatures', () => import('./cli/sign.ts')]],
+    [
+      'attest',
+      ['sign a statement about images (SBOM, provenance …)', () => import('./cli/attest.ts')],
+    ],
+    ['verify', ['verify signatures of images', () => import('./cli/verify.ts')]],
+    [
+      'verify-attestation',
+      ['verify attestations of images', () => import('./cli/verify-attestation.ts')],
+    ],
+    ['verify-blob', ['verify the signature of a file', () => import('./cli/verify-blob.ts')]],
+    [
+      'fsck',
+      ['check every byte of the log against its signed checkpoint', () => import('./cli/fsck.ts')],
+    ],
+  ])
+
+function overview(): string {
+  const width = Math.max(...[...COMMANDS.keys()].map((name) => name.length))
+  const rows = [...COMMANDS].map(([name, [summary]]) => `  ${name.padEnd(width)}  ${summary}`)
+  return [
+    'airseal: signing, transparency log and verification for networks without Internet.',
+    '',
+    '  airseal COMMAND [OPTIONS] [ARGUMENTS]',
+    '',
+    ...rows,
+    '',
+    'First steps:',
+    '  airseal serve --init              make ./airseal-data, then serve on 127.0.0.1:8470',
+    '  airseal sign HOST/REPO@sha256:…   sign an image',
+    '  airseal verify HOST/REPO@sha256:… verify it',
+    '',
+    '`airseal COMMAND --help` explains a command and ends with an example.',
+    '',
+  ].join('\n')
+}
+
+/** Known before the arguments are parsed, so that a usage error comes in the form that was asked for. */
+function wantsJson(args: readonly string[]): boolean {
+  return args.some((arg, at) => {
+    const before = args[at - 1] ?? ''
+    return (
+      arg === '--output=json' ||
+      arg === '-ojson' ||
+      (arg === 'json' && (before === '--output' || before === '-o'))
+    )
+  })
+}
+
+/** Runs one command line. @returns the exit code */
+export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
+  const [name, ...rest] = args
+  if (
+    name === undefined ||
+    name === '--help' ||
+    name === '-h' ||
+    (name === 'help' && rest.length === 0)
+  ) {
+    terminal.stdout(overview())
+    return name === undefined ? 2 : 0
+  }
+  if (name === '--version' || name === 'version') {
+    terminal.stdout(`airseal ${version()}\n`)
+    return 0
+  }
+  const json = wantsJson(rest)
+  try {
+    const asked = name === 'help' ? (rest[0] ?? '') : name
+    const entry = COMMANDS.get(asked)
+    if (entry === undefined) {
+      throw new AirsealError('USAGE', `no command "${asked}"; \`airseal --help\` lists them`)
+    }
+    const { command } = await entry[1]()
+    if (name === 'help' || rest.includes('--help') || rest.includes('-h')) {
+      terminal.stdout(helpText(command))
+      return 0
+    }
+    return await command.run(parseInput(command, rest), terminal)
+  } catch (thrown) {
+    const error = asAirsealError(thrown)
+    terminal.stderr(errorText(error, json))
+    return error.facts.exit
+  }
+}
+
+if (import.meta.main) {
+  process.umask(0o077)
+  // Crash reports must not carry passphrases or tokens.
+  process.report.excludeEnv = true
+  const code = await main(process.argv.slice(2), {
+    stdout: (text) => void process.stdout.write(text),
+    stderr: (text) => void process.stderr.write(text),
+    interactive: process.stdin.isTTY && process.stderr.isTTY,
+    environment: process.env,
+  })
+  process.exitCode = code
+}
