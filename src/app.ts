@@ -17,7 +17,7 @@ import {
   type PublicKey,
 } from './core/index.ts'
 import { inspectDirectory, type DataDirectory } from './data-directory.ts'
-import { createVerification } from './evidence/index.ts'
+import { createVerification, siteTrustOf } from './evidence/index.ts'
 import {
   createListener,
   listen,
@@ -27,11 +27,13 @@ import {
   type RunningServer,
 } from './http/index.ts'
 import { acquireDirectoryLock, openLog, type Records, type TransparencyLog } from './log/index.ts'
+import { callerName, siteOperations } from './operations/index.ts'
 import { publicFiles, writePublicFiles, type PublicFile } from './public-files.ts'
 import { createReadiness } from './readiness.ts'
 import { registrySettings } from './registry-settings.ts'
 import { createRekor } from './rekor/index.ts'
 import { createSigning, type Signing } from './sign/index.ts'
+import { currentTrust } from './site-trust.ts'
 import { socketAddress } from './socket-address.ts'
 import { version } from './version.ts'
 
@@ -58,9 +60,8 @@ export interface AirsealOptions {
 
 /** The appliance over one data directory, whether it serves or works for one command. */
 export interface Airseal {
-  readonly operations: Readonly<
-    Record<'sign' | 'attest' | 'verify', (body: Json, caller: Caller) => Promise<Json>>
-  >
+  /** What `POST /v1/NAME` answers: `sign`, `attest`, `verify` and the managed operations. */
+  readonly operations: ReadonlyMap<string, (body: Json, caller: Caller) => Promise<Json>>
   /** Logs and pushes what an earlier process signed but did not finish. */
   finishPending(): Promise<void>
   /** Serves on the configured address and on the socket in the data directory. */
@@ -97,28 +98,50 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
     const files = await publishTrust(directory, config, log, signer, logSigner)
     const rekor = createRekor({ log })
     const settings = await registrySettings(config.registries)
+    const signers = new Map([[SIGNING_KEY, signer]])
     const signing = createSigning({
       log,
       records: log.records,
       canonicalLeaf: (proposed) => rekor.canonicalEntry(proposed),
-      signers: new Map([[SIGNING_KEY, signer]]),
+      signers,
       registrySettings: settings,
       defaultFormats: config.signatures,
       clock,
     })
+    const trust = currentTrust(
+      siteTrustOf({
+        version: '1',
+        keys: [{ name: SIGNING_KEY, key: signer.publicKey, validFor: null }],
+        trustedRoot: files.get('trusted_root.json')?.bytes ?? new Uint8Array(),
+      }),
+    )
     const verification = createVerification({
-      keys: [{ name: SIGNING_KEY, key: signer.publicKey, validFor: null }],
-      trustedRoot: files.get('trusted_root.json')?.bytes ?? new Uint8Array(),
+      trust: () => trust.current(),
       registrySettings: settings,
       log,
       clock,
     })
-    const operations: Airseal['operations'] = {
+    const managed = siteOperations({
+      directory,
+      config,
+      clock,
+      log,
+      records: log.records,
+      signers,
+      logKey: logSigner.publicKey,
+      registrySettings: settings,
+      trust,
+      publicUrl: publicUrlOf(config, log.hostname),
+      passphrase: options.passphrase,
+      notify: options.log,
+    })
+    const operations: HttpServices['operations'] = {
       sign: (body, caller) =>
         checked(config, body, caller, () => signing.sign(body, callerName(caller))),
       attest: (body, caller) =>
         checked(config, body, caller, () => signing.attest(body, callerName(caller))),
       verify: (body, caller) => checked(config, body, caller, () => verification.verify(body)),
+      managed: new Map(Object.entries(managed)),
     }
     const services: HttpServices = {
       rekor,
@@ -137,7 +160,7 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       },
     }
     return {
-      operations,
+      operations: operationsByName(operations),
       finishPending: () => finishPending(signing, options.log),
       listen: () => startListening(services, options, signing),
       close,
@@ -263,9 +286,15 @@ async function readTokens(config: Config): Promise<HttpServices['access']['token
   return tokens
 }
 
-function callerName(caller: Caller): string {
-  if (caller.kind === 'socket') return 'operator'
-  return caller.kind === 'token' ? `token:${caller.name}` : `anonymous:${caller.address}`
+function operationsByName({
+  sign,
+  attest,
+  verify,
+  managed,
+}: HttpServices['operations']): Airseal['operations'] {
+  const byName: [string, (body: Json, caller: Caller) => Promise<Json>][] = []
+  for (const [name, { run }] of managed) byName.push([name, run])
+  return new Map([['sign', sign], ['attest', attest], ['verify', verify], ...byName])
 }
 
 /** Paths are for the operator: from elsewhere only layouts below the configured folders may be named. */

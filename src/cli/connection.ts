@@ -21,12 +21,13 @@ import { dataDirectory, type DataDirectory } from '../data-directory.ts'
 import { socketAddress } from '../socket-address.ts'
 import { shown, type Input, type Terminal } from './command.ts'
 
-/** What the service does, whether it runs elsewhere or inside this process. */
-export type Operation = 'sign' | 'attest' | 'verify'
-
 export interface Connection {
-  /** @throws AirsealError as the operation gives it, or SERVER_UNREACHABLE */
-  call(operation: Operation, body: Json): Promise<Json>
+  /**
+   * Has the service do something, whether it runs elsewhere or inside this process.
+   * @param operation - `sign`, `attest`, `verify` or a managed operation, `area/verb`
+   * @throws AirsealError as the operation gives it, or SERVER_UNREACHABLE
+   */
+  call(operation: string, body: Json): Promise<Json>
   close(): Promise<void>
 }
 
@@ -80,7 +81,12 @@ async function inProcess(
   })
   await airseal.finishPending()
   return {
-    call: (operation, body) => airseal.operations[operation](body, { kind: 'socket' }),
+    call: async (name, body) => {
+      const operation = airseal.operations.get(name)
+      if (operation === undefined)
+        throw new AirsealError('NOT_FOUND', `there is no operation ${name}`)
+      return operation(body, { kind: 'socket' })
+    },
     close: () => airseal.close(),
   }
 }

@@ -125,11 +125,12 @@ async function verifierFor(input: Input, terminal: Terminal): Promise<Connection
   const directory = siteDirectory(input, terminal)
   const service = trustedRoot === null ? await runningService(directory) : null
   if (service !== null) return service
-  const [{ createVerification }, { registrySettings }, { configOf }] = await Promise.all([
-    import('../evidence/index.ts'),
-    import('../registry-settings.ts'),
-    import('./site.ts'),
-  ])
+  const [{ createVerification, siteTrustOf }, { registrySettings }, { configOf }] =
+    await Promise.all([
+      import('../evidence/index.ts'),
+      import('../registry-settings.ts'),
+      import('./site.ts'),
+    ])
   const read = (path: string, option: string): Promise<Buffer> =>
     readFile(path).catch((cause: unknown) => {
       throw new AirsealError(
@@ -144,12 +145,16 @@ async function verifierFor(input: Input, terminal: Terminal): Promise<Connection
     ownKeyWanted || trustedRoot === null
       ? await readOwnKey(`${directory.public}/cosign.pub`, ownKeyWanted)
       : null
-  const verification = createVerification({
+  const trust = siteTrustOf({
+    version: 'files',
     keys: ownKey === null ? [] : [{ name: 'signing', key: ownKey, validFor: null }],
     trustedRoot: await read(
       trustedRoot ?? `${directory.public}/trusted_root.json`,
       '--trusted-root',
     ),
+  })
+  const verification = createVerification({
+    trust: () => trust,
     registrySettings: await registrySettings((await configOf(directory, input)).registries),
     log: null,
     clock: systemClock,

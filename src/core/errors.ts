@@ -30,6 +30,11 @@ export const ERRORS = {
     exit: 1,
     remedy: 'Check the path or name that the message gives.',
   },
+  CONFLICT: {
+    status: 409,
+    exit: 1,
+    remedy: 'Somebody else changed it at the same time: look at it and try again.',
+  },
   METHOD_NOT_ALLOWED: { status: 405, exit: 2, remedy: 'Use the method in the Allow header.' },
   FORBIDDEN: { status: 403, exit: 1, remedy: 'Ask the operator for the permission that is named.' },
   UNAUTHENTICATED: {

@@ -2,7 +2,6 @@ import {
   AirsealError,
   asAirsealError,
   ERRORS,
-  fromUtf8,
   publicKeyFromPem,
   type Clock,
   type Digest,
@@ -16,7 +15,6 @@ import {
   type RegistrySettings,
   resolveReference,
 } from '../oci/index.ts'
-import { parseTrustedRoot } from '../sigstore/index.ts'
 import {
   REASONS,
   type Trust,
@@ -29,12 +27,12 @@ import { faultResult, type ImageResult, verifyReference } from './image.ts'
 import { checkAgainst, type EntryCheck, type LocalLog } from './local-log.ts'
 import { cosignAttestations, cosignSignatures } from './output.ts'
 import { parseVerifyRequest, type VerifyRequest } from './request.ts'
+import type { SiteTrust } from './site-trust.ts'
 
 /** What verification needs from the rest of the appliance. */
 export interface VerificationParts {
-  readonly keys: readonly TrustedKey[]
-  /** Trusted root, JSON in UTF-8. */
-  readonly trustedRoot: Uint8Array
+  /** What is trusted as of now; asked at every request, so that a change counts at once. */
+  readonly trust: () => SiteTrust
   readonly registrySettings: RegistrySettings
   /** The log on this machine; null where there is none: then only what signatures carry proves that they are logged. */
   readonly log: LocalLog | null
@@ -54,23 +52,23 @@ const IMAGE_TIMEOUT_MS = 60_000
 /** Images judged at a time. */
 const PARALLEL = 4
 
-/** @throws AirsealError TRUST_INVALID */
 export function createVerification(parts: VerificationParts): Verification {
-  const root = parseTrustedRoot(fromUtf8(parts.trustedRoot, 'the trusted root', 'TRUST_INVALID'))
-  const ownTrust = trustFromRoot(root)
   const localEntryCheck = parts.log === null ? undefined : checkAgainst(parts.log)
   return {
     verify: async (body) => {
       const request = parseVerifyRequest(body)
-      const believed = request.trustedRoot === null ? ownTrust : trustFromRoot(request.trustedRoot)
-      const trust = { keys: selectKeys(parts.keys, request.key), ...believed }
+      const own = parts.trust()
+      const believed =
+        request.trustedRoot === null ? own.believed : trustFromRoot(request.trustedRoot)
+      const keys = selectKeys(own.keys, request.key)
+      const trust = { ...believed, keys, revoked: own.revoked }
       const results: Json[] = []
       for (let at = 0; at < request.images.length; at += PARALLEL) {
         const batch = request.images.slice(at, at + PARALLEL)
         const judge = (image: string) => verifyImage(image, request, trust, parts, localEntryCheck)
         results.push(...(await Promise.all(batch.map(judge))))
       }
-      return { results }
+      return { trustVersion: own.version, results }
     },
   }
 }

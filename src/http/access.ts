@@ -3,9 +3,12 @@ import { AirsealError } from '../core/index.ts'
 import type { Access, Caller, Transport } from './model.ts'
 import { findToken } from './tokens.ts'
 
-/** What a route asks for. All but `sign` and `attest` are public, and `log:write` may be closed. */
+/**
+ * What a route asks for. All but `sign`, `attest` and `manage` are public, and `log:write` may be closed. `manage` is the operator's, over the
+ * Unix socket only.
+ */
 export type Permission =
-  'attest' | 'health' | 'log:read' | 'log:write' | 'sign' | 'trust:read' | 'verify'
+  'attest' | 'manage' | 'health' | 'log:read' | 'log:write' | 'sign' | 'trust:read' | 'verify'
 
 /**
  * Says who calls, and refuses who may not. The socket's caller is the operator. A header that names another address (`Forwarded`,
@@ -20,6 +23,12 @@ export function authorise(
 ): Caller {
   // Only the listener knows it is a socket: a TCP connection that has ended has no address either.
   if (transport.kind === 'unix') return { kind: 'socket' }
+  if (permission === 'manage') {
+    throw new AirsealError(
+      'FORBIDDEN',
+      'this is for the operator: run the command on the machine of the service, as its user',
+    )
+  }
   const address = request.socket.remoteAddress ?? 'gone'
   const token = findToken(access.tokens, request.headers.authorization)
   if (token !== null) return { kind: 'token', name: token.name }

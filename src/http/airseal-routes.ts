@@ -12,6 +12,9 @@ const TEXT = 'text/plain; charset=utf-8'
 const MAX_PREDICATE_VALUES = 1_000_000
 const TRUST_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
+/** Whatever an operator manages: keys, trust, policies … */
+export const MANAGED = '/v1/:area/:verb'
+
 function operationRoute(operation: 'attest' | 'sign' | 'verify'): Route {
   return {
     ...airseal,
@@ -73,7 +76,25 @@ export const AIRSEAL_ROUTES: readonly Route[] = [
     produces: null,
     handle: ({ services }) => ({ status: 200, contentType: TEXT, body: welcome(services.version) }),
   },
+  {
+    ...airseal,
+    method: 'POST',
+    pattern: MANAGED,
+    permission: ({ parameters, services }) =>
+      services.operations.managed.get(managedName(parameters))?.permission ?? 'manage',
+    maxValues: MAX_PREDICATE_VALUES,
+    handle: async ({ services, parameters, body, caller }) => {
+      const operation = services.operations.managed.get(managedName(parameters))
+      if (operation === undefined)
+        throw new AirsealError('NOT_FOUND', 'there is no operation of that name')
+      return jsonAnswer(200, JSON.stringify(await operation.run(body, caller)))
+    },
+  },
 ]
+
+function managedName(parameters: Readonly<Record<string, string>>): string {
+  return `${parameters['area'] ?? ''}/${parameters['verb'] ?? ''}`
+}
 
 function welcome(version: string): string {
   return `airseal ${version}: signing, transparency log and verification for container images

@@ -10,7 +10,8 @@ export interface Route {
   readonly method: 'GET' | 'POST'
   /** Path, with `:name` for a part that varies. Named in the records. */
   readonly pattern: string
-  readonly permission: Permission
+  /** Asked for before the body is read; by a function where it depends on the path. */
+  readonly permission: Permission | ((call: Pick<Call, 'services' | 'parameters'>) => Permission)
   readonly dialect: Dialect
   /** Media type of the answer, for Accept; null: whatever it is. */
   readonly produces: string | null
@@ -63,7 +64,11 @@ export async function serve(
   let answer: Answer
   let failure: AirsealError | null = null
   try {
-    caller = authorise(request, route.permission, site.services.access, site.transport)
+    const permission =
+      typeof route.permission === 'function'
+        ? route.permission({ services: site.services, parameters })
+        : route.permission
+    caller = authorise(request, permission, site.services.access, site.transport)
     if (route.produces !== null) checkAccept(request.headers.accept, route.produces)
     const body =
       route.method === 'POST' ? await readJson(request, site.maxBodyBytes, route.maxValues) : null

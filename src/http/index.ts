@@ -1,3 +1,4 @@
+export type { Permission } from './access.ts'
 export { createListener } from './listener.ts'
 export { listen } from './server.ts'
 export type { ListenAddress, ListenOptions, RunningServer } from './server.ts'

@@ -1,5 +1,6 @@
 import type { Json } from '../core/index.ts'
 import type { Rekor } from '../rekor/index.ts'
+import type { Permission } from './access.ts'
 
 /** Who asks. `socket` is the operator: only that user can open the Unix socket. */
 export type Caller =
@@ -49,6 +50,11 @@ export interface HttpServices {
     readonly sign: Operation
     readonly attest: Operation
     readonly verify: Operation
+    /** Answered at `POST /v1/AREA/VERB`, by their names `area/verb`. */
+    readonly managed: ReadonlyMap<
+      string,
+      { readonly permission: Permission; readonly run: Operation }
+    >
   }
   /** A public file of the trust directory; null when there is none of that name. */
   readonly trustFile: (

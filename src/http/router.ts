@@ -1,7 +1,7 @@
 import express, { type NextFunction, type Request, type Response } from 'express'
 import type { RequestListener } from 'node:http'
 import { AirsealError, asAirsealError } from '../core/index.ts'
-import { AIRSEAL_ROUTES } from './airseal-routes.ts'
+import { AIRSEAL_ROUTES, MANAGED } from './airseal-routes.ts'
 import { errorAnswer, type Answer, type Dialect } from './answer.ts'
 import { isRekorPath, record, send, serve, type Route, type Site } from './exchange.ts'
 import { REKOR_ROUTES } from './rekor-routes.ts'
@@ -42,6 +42,8 @@ export function createRouter(site: Site): RequestListener {
       if (route.method === 'GET') path.get(run)
       else path.post(run)
     }
+    // Any path of two parts fits it, so another method says nothing about it.
+    if (pattern === MANAGED) continue
     path.all((request, response) => {
       otherMethod(site, pattern, routes, request, response)
     })

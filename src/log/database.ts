@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import Database from 'better-sqlite3'
 import { AirsealError, publicKeyFromSpki } from '../core/index.ts'
 import { EMPTY_ROOT } from '../tlog/index.ts'
-import { APPLICATION_ID, PAGE_SIZE, SCHEMA, SCHEMA_VERSION } from './schema.ts'
+import { APPLICATION_ID, MIGRATIONS, PAGE_SIZE, SCHEMA, SCHEMA_VERSION } from './schema.ts'
 import { storageError } from './storage-error.ts'
 
 export type Connection = Database.Database
@@ -24,6 +24,7 @@ export function openDatabase(path: string): Connection {
     db = new Database(path, { fileMustExist: true, timeout: BUSY_TIMEOUT })
     checkOwner(db, path)
     applyProfile(db)
+    migrate(db)
     return db
   } catch (error) {
     db?.close()
@@ -37,12 +38,25 @@ function checkOwner(db: Connection, path: string): void {
     throw new AirsealError('DATA_DIRECTORY', `${path} is not a database of airseal`)
   }
   const version = db.pragma('user_version', { simple: true })
-  if (version !== SCHEMA_VERSION) {
+  if (version !== SCHEMA_VERSION && !MIGRATIONS.has(Number(version))) {
     throw new AirsealError(
       'DATA_DIRECTORY',
       `${path} has schema version ${String(version)}, this program reads ${SCHEMA_VERSION}`,
     )
   }
+}
+
+/** Each step is durable together with its version, so that an interruption leaves one or the other. */
+function migrate(db: Connection): void {
+  db.transaction(() => {
+    for (;;) {
+      const version = Number(db.pragma('user_version', { simple: true }))
+      const step = MIGRATIONS.get(version)
+      if (step === undefined) return
+      db.exec(step)
+      db.pragma(`user_version = ${version + 1}`)
+    }
+  }).immediate()
 }
 
 function applyProfile(db: Connection): void {

@@ -14,4 +14,12 @@ export type {
 export { openLog } from './open-log.ts'
 export type { LogOptions } from './open-log.ts'
 export type { Records } from './records.ts'
-export type { AuditRow, Job, JobState, NewJob, StoredAuditRow } from './store.ts'
+export type {
+  AuditRow,
+  DocumentChange,
+  Job,
+  JobState,
+  NewJob,
+  StoredAuditRow,
+  StoredDocument,
+} from './store.ts'

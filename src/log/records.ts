@@ -1,4 +1,14 @@
-import type { AuditRow, Job, JobState, NewJob, RecordStore, StoredAuditRow } from './store.ts'
+import { AirsealError } from '../core/index.ts'
+import type {
+  AuditRow,
+  DocumentChange,
+  Job,
+  JobState,
+  NewJob,
+  RecordStore,
+  StoredAuditRow,
+  StoredDocument,
+} from './store.ts'
 import type { WorkerClient } from './worker-client.ts'
 
 /**
@@ -25,7 +35,23 @@ export interface Records {
   jobsByDigest(digest: string): Promise<readonly Job[]>
   setting(name: string): Promise<string | null>
   setSetting(name: string, value: string): Promise<void>
+  /** Small durable state of another folder; null when there is none of that name. */
+  document(kind: string, name: string): Promise<StoredDocument | null>
+  /** Documents of a kind by name, those after `after`; 1,000 at most unless `limit` says otherwise. */
+  documents(
+    kind: string,
+    options?: { readonly after?: string; readonly limit?: number },
+  ): Promise<readonly StoredDocument[]>
+  /** One change with its audit row, both or neither. @throws AirsealError CONFLICT when the revision is another, TOO_LARGE */
+  putDocument(change: DocumentChange & { readonly audit: AuditRow }): Promise<StoredDocument>
+  /** Several changes with one audit row, all or nothing. @throws AirsealError CONFLICT, TOO_LARGE */
+  putDocuments(
+    changes: readonly DocumentChange[],
+    audit: AuditRow,
+  ): Promise<readonly StoredDocument[]>
 }
+
+const MAX_LISTED = 1000
 
 export function recordsOf(client: WorkerClient): Records {
   return {
@@ -39,5 +65,14 @@ export function recordsOf(client: WorkerClient): Records {
     jobsByDigest: (digest) => client.call('jobsByDigest', [digest]),
     setting: (name) => client.call('setting', [name]),
     setSetting: (name, value) => client.call('setSetting', [name, value]),
+    document: (kind, name) => client.call('document', [kind, name]),
+    documents: (kind, { after = '', limit = MAX_LISTED } = {}) =>
+      client.call('documents', [kind, after, limit]),
+    putDocument: async ({ audit, ...change }) => {
+      const [stored] = await client.call('putDocuments', [[change], audit])
+      if (stored === undefined) throw new AirsealError('INTERNAL', 'no document was stored')
+      return stored
+    },
+    putDocuments: (changes, audit) => client.call('putDocuments', [changes, audit]),
   } satisfies Records & Record<keyof RecordStore, unknown>
 }

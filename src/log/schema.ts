@@ -1,8 +1,8 @@
 /** `application_id` of the file: "ASEL". Another value means somebody else's database. */
 export const APPLICATION_ID = 0x4153454c
 
-/** `user_version` of the file. A newer one is refused, an older one would need a migration. */
-export const SCHEMA_VERSION = 1
+/** `user_version` of the file. A newer one is refused, an older one is brought up by {@link MIGRATIONS}. */
+export const SCHEMA_VERSION = 2
 
 /** Bytes of a database page: the entries are larger than SQLite's default expects. */
 export const PAGE_SIZE = 8192
@@ -16,6 +16,21 @@ function appendOnly(table: string): string {
     )
     .join('\n')
 }
+
+/** Small durable state of other folders, by kind and name. `revision` is compared and swapped. */
+const DOCUMENT_TABLE = `
+  CREATE TABLE document (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    revision INTEGER NOT NULL CHECK (revision > 0),
+    text TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    PRIMARY KEY (kind, name)
+  ) STRICT, WITHOUT ROWID;
+`
+
+/** What brings a file from the version that is the key to the next one. */
+export const MIGRATIONS: ReadonlyMap<number, string> = new Map([[1, DOCUMENT_TABLE]])
 
 /** The tables of one data directory. `time` is Unix seconds in the log, milliseconds elsewhere. */
 export const SCHEMA = `
@@ -98,6 +113,8 @@ export const SCHEMA = `
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
+
+  ${DOCUMENT_TABLE}
 
   ${['entry', 'tile', 'checkpoint', 'audit'].map(appendOnly).join('\n')}
 `

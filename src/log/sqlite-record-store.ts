@@ -9,12 +9,22 @@ import {
 } from '../core/index.ts'
 import type { JsonObject } from '../core/index.ts'
 import type { Connection } from './database.ts'
-import type { AuditRow, Job, JobState, NewJob, RecordStore, StoredAuditRow } from './store.ts'
+import type {
+  AuditRow,
+  DocumentChange,
+  Job,
+  JobState,
+  NewJob,
+  RecordStore,
+  StoredAuditRow,
+  StoredDocument,
+} from './store.ts'
 
 /** Largest canonical JSON of an audit row's detail, and largest other text, in characters. */
 const MAX_DETAIL = 65_536
 const MAX_TEXT = 4096
 const MAX_DOCUMENT = 16_777_216
+const MAX_NAME = 512
 /** What a job's document may grow by after it was begun: a job that can't be written any more would never be finished. */
 const GROWTH = 65_536
 
@@ -127,6 +137,38 @@ export class SqliteRecordStore implements RecordStore {
     this.#write(() => this.#sql.setSetting.run(name, value))
   }
 
+  document(kind: string, name: string): StoredDocument | null {
+    const row = this.#sql.document.get(kind, name)
+    return row === undefined ? null : storedDocument(row)
+  }
+
+  documents(kind: string, after: string, limit: number): StoredDocument[] {
+    return this.#sql.documents.all(kind, after, limit).map(storedDocument)
+  }
+
+  putDocuments(changes: readonly DocumentChange[], audit: AuditRow): StoredDocument[] {
+    return this.#write(() => {
+      const stored = changes.map((change) => this.#putDocument(change, audit.time))
+      this.#appendAudit(audit)
+      return stored
+    })
+  }
+
+  #putDocument({ kind, name, expected, text }: DocumentChange, time: number): StoredDocument {
+    if (text.length > MAX_DOCUMENT || kind.length > MAX_NAME || name.length > MAX_NAME)
+      throw new AirsealError('TOO_LARGE', `the document ${kind}/${name.slice(0, 80)} is too large`)
+    const { revision = null } = this.document(kind, name) ?? {}
+    if (revision !== expected) {
+      throw new AirsealError(
+        'CONFLICT',
+        `${kind} "${name}" was changed meanwhile: revision ${revision ?? 'none'}, not ${expected ?? 'none'}`,
+      )
+    }
+    const document = { kind, name, revision: (revision ?? 0) + 1, text, time }
+    this.#sql.putDocument.run(kind, name, document.revision, text, time)
+    return document
+  }
+
   #write<T>(work: () => T): T {
     return this.#db.transaction(work).immediate()
   }
@@ -153,6 +195,18 @@ interface JobRow {
   readonly updated: bigint
 }
 
+interface DocumentRow {
+  readonly kind: string
+  readonly name: string
+  readonly revision: bigint
+  readonly text: string
+  readonly time: bigint
+}
+
+function storedDocument(row: DocumentRow): StoredDocument {
+  return { ...row, revision: Number(row.revision), time: Number(row.time) }
+}
+
 function statements(db: Connection) {
   type Text = string | null
   return {
@@ -177,6 +231,15 @@ function statements(db: Connection) {
       "SELECT * FROM job WHERE state <> 'pushed' ORDER BY id LIMIT ?",
     ),
     jobsByDigest: db.prepare<[string], JobRow>('SELECT * FROM job WHERE digest = ? ORDER BY id'),
+    document: db.prepare<[string, string], DocumentRow>(
+      'SELECT * FROM document WHERE kind = ? AND name = ?',
+    ),
+    documents: db.prepare<[string, string, number], DocumentRow>(
+      'SELECT * FROM document WHERE kind = ? AND name > ? ORDER BY name LIMIT ?',
+    ),
+    putDocument: db.prepare<[string, string, number, string, number]>(
+      'INSERT INTO document (kind, name, revision, text, time) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET revision = excluded.revision, text = excluded.text, time = excluded.time',
+    ),
     setting: db.prepare<[string], { value: string }>('SELECT value FROM setting WHERE name = ?'),
     setSetting: db.prepare<[string, string]>(
       'INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value',

@@ -109,6 +109,25 @@ export interface StoredAuditRow extends AuditRow {
   readonly hash: string
 }
 
+/** Small durable state of another folder. */
+export interface StoredDocument {
+  readonly kind: string
+  readonly name: string
+  /** Grows by one with each change, from 1. */
+  readonly revision: number
+  readonly text: string
+  /** Of the last change, Unix milliseconds. */
+  readonly time: number
+}
+
+export interface DocumentChange {
+  readonly kind: string
+  readonly name: string
+  /** The revision that is replaced; null: there must be none of that name. */
+  readonly expected: number | null
+  readonly text: string
+}
+
 /** Life of a signing: signed (nothing left the process yet), logged (receipts are durable), pushed (done). */
 export type JobState = 'signed' | 'logged' | 'pushed'
 
@@ -153,4 +172,9 @@ export interface RecordStore {
   jobsByDigest(digest: string): Job[]
   setting(name: string): string | null
   setSetting(name: string, value: string): void
+  document(kind: string, name: string): StoredDocument | null
+  /** Documents of a kind after the name `after`, by name. */
+  documents(kind: string, after: string, limit: number): StoredDocument[]
+  /** Makes all changes and adds the audit row, or does nothing. @throws AirsealError CONFLICT when a revision is another, TOO_LARGE */
+  putDocuments(changes: readonly DocumentChange[], audit: AuditRow): StoredDocument[]
 }

@@ -40,4 +40,5 @@ export const WRITES: ReadonlySet<WorkerMethod> = new Set<WorkerMethod>([
   'beginJob',
   'updateJob',
   'setSetting',
+  'putDocuments',
 ])

@@ -1,10 +1,11 @@
-import { AirsealError, isObject } from '../core/index.ts'
+import { AirsealError, isObject, toHex } from '../core/index.ts'
 import type { Digest, JsonObject } from '../core/index.ts'
 import type { LogEntryEvidence } from '../sigstore/index.ts'
+import { leafHash } from '../tlog/index.ts'
 import type { Bound } from './binding.ts'
 import { checkCertificate } from './certified.ts'
 import { checkEntry, provenTime, within } from './log-entry.ts'
-import type { EvidenceUsed, Policy, Trust, Verdict } from './model.ts'
+import type { EvidenceUsed, Policy, Trust, TrustedKey, Verdict } from './model.ts'
 import { refusal, type Refusal } from './reasons.ts'
 import type { Signed } from './signature.ts'
 import { findClaimedSigner, type ClaimSigner } from './signer.ts'
@@ -95,6 +96,8 @@ export class Examination {
     const { trust, policy, now } = this.#question
     const senseless = policyProblem(policy)
     if (senseless !== null) return senseless
+    const why = trust.revoked?.digests.get(this.#question.digest)
+    if (why !== undefined) return refusal('DIGEST_REVOKED', `it was revoked: ${why.slice(0, 200)}`)
     const signer = await findClaimedSigner(claim, trust, policy)
     if ('reason' in signer) return signer
     this.note(signer.used)
@@ -114,6 +117,8 @@ export class Examination {
     this.note({ entry: entries[0] ?? null, times })
     return (
       this.#checkThresholds(entries, stamps) ??
+      checkRevoked(entries, trust) ??
+      checkPlace(signer.trustedKey, entries) ??
       (await this.#checkSigner(signer, times)) ??
       checkAnnotations(claim.annotations, policy) ??
       checkIdentity(claim.reference, policy) ?? [
@@ -207,6 +212,38 @@ export class Examination {
       unchecked: [...unchecked, ...claim.unchecked],
     }
   }
+}
+
+/** Every verified entry counts: one that is revoked is not saved by another beside it. */
+function checkRevoked(entries: readonly LogEntryEvidence[], { revoked }: Trust): Refusal | null {
+  if (revoked === undefined || revoked.entries.size === 0) return null
+  for (const { body, logIndex } of entries) {
+    const why = revoked.entries.get(toHex(leafHash(body)))
+    if (why !== undefined)
+      return refusal('ENTRY_REVOKED', `entry ${logIndex} was revoked: ${why.slice(0, 200)}`)
+  }
+  return null
+}
+
+/** Whether the key counted where the signature was logged. An entry elsewhere proves nothing about that, so it does not help. */
+function checkPlace(
+  trustedKey: TrustedKey | null,
+  entries: readonly LogEntryEvidence[],
+): Refusal | null {
+  const ranges = trustedKey?.validIn ?? null
+  if (trustedKey === null || ranges === null) return null
+  const outside = entries.find(
+    ({ logId, logIndex }) =>
+      !ranges.some(
+        (range) =>
+          range.logId === logId &&
+          logIndex >= (range.first ?? 0) &&
+          logIndex <= (range.last ?? Number.MAX_SAFE_INTEGER),
+      ),
+  )
+  if (outside === undefined && entries.length > 0) return null
+  const where = outside === undefined ? 'without log entry' : `at log index ${outside.logIndex}`
+  return refusal('KEY_NOT_VALID_AT_INDEX', `the key "${trustedKey.name}" does not count ${where}`)
 }
 
 function signedBy({ identity, keyName }: EvidenceUsed): string {

@@ -9,7 +9,9 @@ export type { CertifiedIdentity } from '../x509/index.ts'
 export type {
   Evidence,
   EvidenceUsed,
+  IndexRange,
   Policy,
+  Revocations,
   SignerPolicy,
   TextDemand,
   Trust,

@@ -11,6 +11,27 @@ export interface TrustedKey {
   readonly key: PublicKey
   /** When signatures by it count; null: always. */
   readonly validFor: Validity | null
+  /**
+   * Where in the logs its signatures count: with ranges given, a signature without a log entry inside one of them is refused. Absent or
+   * null: anywhere, and without entry too where none is demanded.
+   */
+  readonly validIn?: readonly IndexRange[] | null | undefined
+}
+
+/** Part of one log, both ends inclusive; null: without end. */
+export interface IndexRange {
+  /** SHA-256 of the log key's SPKI, 64 lower-case hex digits. */
+  readonly logId: string
+  readonly first: number | null
+  readonly last: number | null
+}
+
+/** What is refused whatever else vouches for it; the values say why, for people. */
+export interface Revocations {
+  /** Images and files, by digest. */
+  readonly digests: ReadonlyMap<string, string>
+  /** Log entries, by leaf hash, 64 lower-case hex digits. */
+  readonly entries: ReadonlyMap<string, string>
 }
 
 /** A log (Rekor v1 or v2) whose word counts. */
@@ -58,6 +79,8 @@ export interface Trust {
   readonly ctLogs?: readonly TrustedCtLog[] | undefined
   /** Absent: time stamps are not looked at. */
   readonly timestampAuthorities?: readonly TrustedAuthority[] | undefined
+  /** Absent: nothing is revoked. */
+  readonly revoked?: Revocations | undefined
 }
 
 /** What a text of a certificate must be: this very text, or all of it matched by the pattern. */

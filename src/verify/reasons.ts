@@ -138,6 +138,10 @@ export const REASONS = {
     sentence: 'The key was not valid when the signature was made.',
     remedy: 'Sign with a key that is valid now.',
   },
+  KEY_NOT_VALID_AT_INDEX: {
+    sentence: 'The key did not count at this place of the log.',
+    remedy: 'Sign with a key that is valid now; look at when the key was retired or compromised.',
+  },
   ANNOTATION_MISMATCH: {
     sentence: 'The signature lacks a wanted annotation, or has another value for it.',
     remedy: 'Sign with the annotations that the policy asks for.',
@@ -145,6 +149,14 @@ export const REASONS = {
   IDENTITY_MISMATCH: {
     sentence: 'The signature names another repository.',
     remedy: 'Sign under the name that the policy asks for, or change the policy.',
+  },
+  ENTRY_REVOKED: {
+    sentence: 'The log entry was revoked.',
+    remedy: 'Do not use the image; the message says why the entry was revoked.',
+  },
+  DIGEST_REVOKED: {
+    sentence: 'The image was revoked.',
+    remedy: 'Do not use the image; the message says why it was revoked.',
   },
   CONTENT_MISMATCH: {
     sentence: 'Stored bytes differ from the digest that names them.',

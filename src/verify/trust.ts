@@ -8,7 +8,7 @@ import type { Trust, TrustedAuthority, TrustedCtLog } from './model.ts'
  * theirs meet an unknown log.
  * @throws AirsealError TRUST_INVALID for a certificate that airseal would refuse
  */
-export function trustFromRoot(root: TrustedRoot): Required<Omit<Trust, 'keys'>> {
+export function trustFromRoot(root: TrustedRoot): Required<Omit<Trust, 'keys' | 'revoked'>> {
   return {
     logs: root.logs.map(({ baseUrl, publicKey, logId, validFor }) => ({
       key: publicKey,

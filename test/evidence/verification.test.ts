@@ -13,6 +13,8 @@ import {
 import {
   checkAgainst,
   createVerification,
+  type SiteTrust,
+  siteTrustOf,
   verifyReference,
   type LocalLog,
 } from '../../src/evidence/index.ts'
@@ -99,16 +101,21 @@ const pushBundle = ({ repository, digest, size }: Place, bundle: string, predica
 
 const signType = 'https://sigstore.dev/cosign/sign/v1'
 
+const trust = siteTrustOf({
+  version: '1',
+  keys: [{ name: 'signing', key: key.publicKey, validFor: null }],
+  trustedRoot: utf8(
+    trustedRootText({
+      baseUrl: 'http://log.test:8470',
+      logPublicKey: log.key.publicKey,
+      start: '2026-01-01T00:00:00Z',
+    }),
+  ),
+})
+
 function verification(log_: LocalLog | null = null) {
   const made = createVerification({
-    keys: [{ name: 'signing', key: key.publicKey, validFor: null }],
-    trustedRoot: utf8(
-      trustedRootText({
-        baseUrl: 'http://log.test:8470',
-        logPublicKey: log.key.publicKey,
-        start: '2026-01-01T00:00:00Z',
-      }),
-    ),
+    trust: () => trust,
     registrySettings: DEFAULT_REGISTRY_SETTINGS,
     log: log_,
     clock: () => NOW,
@@ -368,16 +375,47 @@ void t.test('an entry that the local log denies refuses the image', async (t) =>
 })
 
 void t.test('a trusted root that can’t be read stops everything', async (t) => {
-  const parts = {
-    keys: [],
+  for (const trustedRoot of [utf8('{}'), Buffer.from([255])]) {
+    t.throws(() => siteTrustOf({ version: '1', keys: [], trustedRoot }), { code: 'TRUST_INVALID' })
+  }
+})
+
+void t.test('what is trusted is asked for at every request', async (t) => {
+  const place = await image(t)
+  await pushLegacy(place, signLegacy(place.digest, key, log, {}))
+  const images = [`oci:${place.directory}@${place.digest}`]
+  let now: SiteTrust = trust
+  const { verify } = createVerification({
+    trust: () => now,
     registrySettings: DEFAULT_REGISTRY_SETTINGS,
     log: null,
     clock: () => NOW,
-  }
-  t.throws(() => createVerification({ ...parts, trustedRoot: utf8('{}') }), {
-    code: 'TRUST_INVALID',
   })
-  t.throws(() => createVerification({ ...parts, trustedRoot: Buffer.from([255]) }), {
-    code: 'TRUST_INVALID',
+  t.match(await verify({ images }), { trustVersion: '1', results: [{ outcome: 'verified' }] })
+  const first = trust.keys[0]!
+  const ranges = (logId: string, from: number | null, last: number | null): SiteTrust => ({
+    ...trust,
+    version: '2',
+    keys: [{ ...first, validIn: [{ logId, first: from, last }] }],
+  })
+  const { logId } = trust.believed.logs[0]!
+  const answer = await verify({ images })
+  const { logIndex } = (answer as unknown as Answer).results[0]! as unknown as { logIndex: number }
+  now = ranges(logId, logIndex, logIndex)
+  t.match(await verify({ images }), { trustVersion: '2', results: [{ outcome: 'verified' }] })
+  const refused = { outcome: 'rejected', reason: 'KEY_NOT_VALID_AT_INDEX' }
+  for (const other of [
+    ranges(logId, logIndex + 1, null),
+    ranges('00'.repeat(32), null, null),
+    ...(logIndex === 0 ? [] : [ranges(logId, null, logIndex - 1)]),
+  ]) {
+    now = other
+    t.match(await verify({ images }), { results: [refused] })
+  }
+  now = ranges(logId, logIndex + 1, null)
+  t.match(await verify({ images, requireLog: false }), { results: [refused] })
+  now = { ...trust, revoked: { ...trust.revoked, digests: new Map([[place.digest, 'leaked']]) } }
+  t.match(await verify({ images }), {
+    results: [{ outcome: 'rejected', reason: 'DIGEST_REVOKED', message: /leaked/ }],
   })
 })

@@ -280,7 +280,12 @@ t.test('the Unix socket is the operator, private, and replaces a stale one', asy
   }
   const services: HttpServices = {
     rekor: createRekor({ log: new MemoryLog() }),
-    operations: { sign: operation, attest: operation, verify: operation },
+    operations: {
+      sign: operation,
+      attest: operation,
+      verify: operation,
+      managed: new Map([['key/list', { permission: 'manage', run: operation }]]),
+    },
     trustFile: () => null,
     ready: () => Promise.resolve({ ready: true, checks: {} }),
     access: { tokens: parseTokens(`ci ${TOKEN}`), writeToken: 'required' },
@@ -295,7 +300,17 @@ t.test('the Unix socket is the operator, private, and replaces a stale one', asy
     { method: 'POST', headers: JSON_TYPE, body: '{}' },
   )
   t.equal(sign.status, 200)
-  t.same(callers, [{ kind: 'socket' }])
+  const managed = await exchange(
+    { socketPath: path, path: '/v1/key/list' },
+    { method: 'POST', headers: JSON_TYPE, body: '{}' },
+  )
+  t.equal(managed.status, 200)
+  t.same(callers, [{ kind: 'socket' }, { kind: 'socket' }])
+  const unknown = await exchange(
+    { socketPath: path, path: '/v1/key/none' },
+    { method: 'POST', headers: JSON_TYPE, body: '{}' },
+  )
+  t.equal(unknown.status, 404)
   await t.rejects(listen(listener, { path }), { code: 'DATA_LOCKED' }, 'somebody serves it')
   await server.close()
   writeFileSync(path, '')
@@ -351,4 +366,16 @@ t.test('an address that is taken is one clear line', async (t) => {
     listen(() => undefined, { host: '127.0.0.1', port }),
     { code: 'CONFIG_INVALID', message: /already in use/ },
   )
+})
+
+t.test('a managed operation is the operator’s, unless it says otherwise', async (t) => {
+  const { post, callers } = await startService(t)
+  for (const path of ['/v1/key/list', '/v1/key/none', '/v1/none/list']) {
+    const { status, text } = await post(path, {})
+    t.equal(status, 403)
+    t.match(JSON.parse(text), { error: { code: 'FORBIDDEN' } })
+  }
+  t.same(callers, [])
+  t.equal((await post('/v1/policy/lint', {})).status, 200)
+  t.equal(callers.length, 1)
 })

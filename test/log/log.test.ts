@@ -252,7 +252,7 @@ t.test('what is not the database of this key is refused at opening', async (t) =
   other.close()
   await t.rejects(site.open({ path: join(directory, 'other.db') }), { code: 'DATA_DIRECTORY' })
   const db = new Database(site.path)
-  db.pragma('user_version = 2')
+  db.pragma('user_version = 3')
   db.close()
   await t.rejects(site.open(), { code: 'DATA_DIRECTORY' })
 })

@@ -1,3 +1,4 @@
+import Database from 'better-sqlite3'
 import t from 'tap'
 import { checkLog } from '../../src/log/index.ts'
 import { logSite, NOW } from '../support/log-site.ts'
@@ -127,5 +128,52 @@ t.test('settings are kept', async (t) => {
   await close()
   ;({ records, close } = await site.open())
   t.equal(await records.setting('publicUrl'), 'http://b')
+  await close()
+})
+
+t.test('a document changes only from the revision that its writer saw', async (t) => {
+  const site = logSite(t.testdir())
+  let { records, close } = await site.open()
+  const put = (name: string, expected: number | null, text: string) =>
+    records.putDocument({ kind: 'key', name, expected, text, audit: row('put') })
+  t.equal(await records.document('key', 'a'), null)
+  t.match(await put('a', null, 'one'), { kind: 'key', name: 'a', revision: 1, text: 'one' })
+  await t.rejects(put('a', null, 'two'), { code: 'CONFLICT' })
+  await t.rejects(put('a', 2, 'two'), { code: 'CONFLICT' })
+  await t.rejects(put('b', 1, 'two'), { code: 'CONFLICT' })
+  t.match(await put('a', 1, 'two'), { revision: 2 })
+  await put('b', null, 'three')
+  await t.rejects(put('c', null, 'x'.repeat(16_777_217)), { code: 'TOO_LARGE' })
+  // All or nothing, with one audit row.
+  const changes = [
+    { kind: 'key', name: 'c', expected: null, text: 'four' },
+    { kind: 'key', name: 'a', expected: 1, text: 'five' },
+  ]
+  const { rows } = await records.verifyAudit()
+  await t.rejects(records.putDocuments(changes, row('put')), { code: 'CONFLICT' })
+  t.equal(rows, 3, 'refused changes leave no audit row')
+  t.match(await records.verifyAudit(), { rows })
+  await close()
+  ;({ records, close } = await site.open())
+  t.match(await records.documents('key'), [
+    { name: 'a', text: 'two', revision: 2 },
+    { name: 'b', text: 'three' },
+  ])
+  t.equal((await records.documents('key')).length, 2)
+  t.match(await records.documents('key', { after: 'a' }), [{ name: 'b' }])
+  t.equal((await records.documents('key', { limit: 1 })).length, 1)
+  t.strictSame(await records.documents('policy'), [])
+  await close()
+})
+
+t.test('a data directory of the first schema is brought up when it is opened', async (t) => {
+  const site = logSite(t.testdir())
+  await (await site.open()).close()
+  const db = new Database(site.path)
+  db.exec('DROP TABLE document; PRAGMA user_version = 1')
+  db.close()
+  const { records, close } = await site.open()
+  t.strictSame(await records.documents('key'), [])
+  await records.putDocument({ kind: 'key', name: 'a', expected: null, text: '', audit: row('p') })
   await close()
 })

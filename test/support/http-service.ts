@@ -63,7 +63,15 @@ export async function startService(
   }
   const services: HttpServices = {
     rekor: createRekor({ log }),
-    operations: { sign: operation, attest: operation, verify: operation },
+    operations: {
+      sign: operation,
+      attest: operation,
+      verify: operation,
+      managed: new Map([
+        ['key/list', { permission: 'manage', run: operation }],
+        ['policy/lint', { permission: 'verify', run: operation }],
+      ]),
+    },
     trustFile: (name) =>
       name === 'rekor.pub'
         ? { contentType: 'application/x-pem-file', bytes: utf8(log.publicKeyPem) }

@@ -1,0 +1,45 @@
+import type { Config } from '../config.ts'
+import type { Clock, JsonObject, PublicKey } from '../core/index.ts'
+import type { DataDirectory } from '../data-directory.ts'
+import type { Caller } from '../http/index.ts'
+import type { Records, TransparencyLog } from '../log/index.ts'
+import type { RegistrySettings } from '../oci/index.ts'
+import type { CurrentTrust } from '../site-trust.ts'
+import type { Signer } from '../../keys/index.ts'
+
+/** What operations work with; made once by app.ts. */
+export interface SiteParts {
+  readonly directory: DataDirectory
+  readonly config: Config
+  readonly clock: Clock
+  readonly log: TransparencyLog
+  readonly records: Records
+  /** Keys that sign, by name; the first is the default. */
+  readonly signers: ReadonlyMap<string, Signer>
+  /** The log's public key. */
+  readonly logKey: PublicKey
+  readonly registrySettings: RegistrySettings
+  readonly trust: CurrentTrust
+  /** URL under which clients reach the service, without slash at the end. */
+  readonly publicUrl: string
+  /** Of the passphrase-protected key files; asked for once. */
+  readonly passphrase: () => Promise<string>
+  /** Takes lines for the operator. Never holds a secret. */
+  readonly notify: (line: string) => void
+}
+
+/** Row of the audit trail for something that `caller` did now. */
+export function auditRow(
+  { clock }: Pick<SiteParts, 'clock'>,
+  caller: Caller,
+  action: string,
+  detail: JsonObject,
+): { time: number; caller: string; action: string; detail: JsonObject } {
+  return { time: clock(), caller: callerName(caller), action, detail }
+}
+
+/** How the audit trail names who asked. */
+export function callerName(caller: Caller): string {
+  if (caller.kind === 'socket') return 'operator'
+  return caller.kind === 'token' ? `token:${caller.name}` : `anonymous:${caller.address}`
+}
