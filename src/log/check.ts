@@ -66,7 +66,9 @@ class Check {
     if (tree === undefined) throw new AirsealError('LOG_DAMAGED', 'the tree has no head')
     const checkpoints = this.#checkpoints()
     const size = Number(tree.size)
-    await this.#entries(size, new Map(checkpoints.map((signed) => [signed.size, signed])))
+    const indexed = Number(tree.indexed)
+    if (indexed > size) this.#report(`${indexed} entries are indexed, there are only ${size}`)
+    await this.#entries(size, indexed, new Map(checkpoints.map((signed) => [signed.size, signed])))
     if (!bytesEqual(this.#range.root(), tree.root))
       this.#report('the root of the entries is not the root of the head')
     const stored = Number(this.#count('SELECT count(*) AS n FROM tile'))
@@ -102,7 +104,11 @@ class Check {
       .map(({ size, root, note }) => ({ size: Number(size), root, note }))
   }
 
-  async #entries(size: number, signed: ReadonlyMap<number, StoredCheckpoint>): Promise<void> {
+  async #entries(
+    size: number,
+    indexed: number,
+    signed: ReadonlyMap<number, StoredCheckpoint>,
+  ): Promise<void> {
     const known = this.#db.prepare<[number, number]>('SELECT 1 FROM lookup WHERE h = ? AND idx = ?')
     let newest = 0
     for (let index = 0; index < size; index++) {
@@ -117,7 +123,7 @@ class Check {
       if (!bytesEqual(entrySeal(index, Number(row.time), row.hash, row.keys), row.seal)) {
         this.#report(`the row of entry ${index} was changed`)
       }
-      if (known.get(prefix48(hash), index) === undefined)
+      if (index < indexed && known.get(prefix48(hash), index) === undefined)
         this.#report(`entry ${index} is not in the index`)
       if (Number(row.time) < newest) this.#report(`entry ${index} is older than the one before`)
       newest = Number(row.time)

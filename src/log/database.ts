@@ -141,7 +141,7 @@ function fill(db: Connection, hostname: string, publicKey: Uint8Array, now: numb
     db.exec(SCHEMA)
     db.pragma(`application_id = ${APPLICATION_ID}`)
     db.pragma(`user_version = ${SCHEMA_VERSION}`)
-    db.prepare('INSERT INTO tree VALUES (?, 0, ?, ?, 0, ?, 0, 0)').run(
+    db.prepare('INSERT INTO tree VALUES (?, 0, ?, ?, 0, ?, 0, 0, 0)').run(
       randomTreeId(),
       hostname,
       publicKey,

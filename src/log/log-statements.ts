@@ -2,6 +2,9 @@ import type { Statement } from 'better-sqlite3'
 import { AirsealError, bytesEqual, sha256 } from '../core/index.ts'
 import type { Connection } from './database.ts'
 
+/** Rows of the index that one statement takes. */
+export const LOOKUP_ROWS = 32
+
 /** The statements of the log, prepared once for a connection. Integers come back as bigint. */
 export function logStatements(db: Connection): LogStatements {
   return {
@@ -15,9 +18,13 @@ export function logStatements(db: Connection): LogStatements {
     insertEntry: db.prepare<[number, number, Uint8Array, Uint8Array, Uint8Array, Uint8Array]>(
       'INSERT INTO entry (idx, time, hash, keys, seal, body) VALUES (?, ?, ?, ?, ?, ?)',
     ),
-    // One entry may name the same key twice.
-    insertLookup: db.prepare<[number, number]>(
-      'INSERT OR IGNORE INTO lookup (h, idx) VALUES (?, ?)',
+    insertLookup: db.prepare<number[]>(
+      `INSERT INTO lookup (h, idx) VALUES ${Array.from({ length: LOOKUP_ROWS }, () => '(?, ?)').join(', ')}`,
+    ),
+    insertOneLookup: db.prepare<[number, number]>('INSERT INTO lookup (h, idx) VALUES (?, ?)'),
+    setIndexed: db.prepare<[number, bigint]>('UPDATE tree SET indexed = ? WHERE tree_id = ?'),
+    heads: db.prepare<[number], SealedRow & { idx: bigint }>(
+      'SELECT idx, time, hash, keys, seal FROM entry WHERE idx >= ? ORDER BY idx',
     ),
     insertTile: db.prepare<[number, number, Uint8Array]>(
       'INSERT INTO tile (level, idx, hashes) VALUES (?, ?, ?)',
@@ -40,7 +47,7 @@ export function logStatements(db: Connection): LogStatements {
     entry: db.prepare<[number], SealedRow & { body: Uint8Array }>(
       'SELECT time, hash, keys, seal, body FROM entry WHERE idx = ?',
     ),
-    entryHead: db.prepare<[bigint], SealedRow>(
+    entryHead: db.prepare<[number], SealedRow>(
       'SELECT time, hash, keys, seal FROM entry WHERE idx = ?',
     ),
     lookup: db.prepare<[number], { idx: bigint }>(
@@ -55,7 +62,12 @@ export interface LogStatements {
   readonly claim: Statement<[bigint]>
   readonly swapHead: Statement<[HeadSwap]>
   readonly insertEntry: Statement<[number, number, Uint8Array, Uint8Array, Uint8Array, Uint8Array]>
-  readonly insertLookup: Statement<[number, number]>
+  /** {@link LOOKUP_ROWS} rows at a time. */
+  readonly insertLookup: Statement<number[]>
+  readonly insertOneLookup: Statement<[number, number]>
+  readonly setIndexed: Statement<[number, bigint]>
+  /** Rows from an index on. */
+  readonly heads: Statement<[number], SealedRow & { idx: bigint }>
   readonly insertTile: Statement<[number, number, Uint8Array]>
   readonly insertCheckpoint: Statement<[number, Uint8Array, string]>
   readonly checkpointRoot: Statement<[number], { root: Uint8Array }>
@@ -63,7 +75,7 @@ export interface LogStatements {
   readonly tile: Statement<[number, number], { hashes: Uint8Array }>
   readonly hashes: Statement<[number, number], { hash: Uint8Array }>
   readonly entry: Statement<[number], SealedRow & { body: Uint8Array }>
-  readonly entryHead: Statement<[bigint], SealedRow>
+  readonly entryHead: Statement<[number], SealedRow>
   readonly lookup: Statement<[number], { idx: bigint }>
 }
 
@@ -76,6 +88,7 @@ interface TreeRow {
   readonly root: Uint8Array
   readonly epoch: bigint
   readonly time: bigint
+  readonly indexed: bigint
 }
 
 export interface SealedRow {

@@ -30,11 +30,19 @@ const DOCUMENT_TABLE = `
 `
 
 /** What brings a file from the version that is the key to the next one. */
-export const MIGRATIONS: ReadonlyMap<number, string> = new Map([[1, DOCUMENT_TABLE]])
+export const MIGRATIONS: ReadonlyMap<number, string> = new Map([
+  [
+    1,
+    `${DOCUMENT_TABLE}
+     ALTER TABLE tree ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
+     UPDATE tree SET indexed = size;`,
+  ],
+])
 
 /** The tables of one data directory. `time` is Unix seconds in the log, milliseconds elsewhere. */
 export const SCHEMA = `
-  -- One row. size, root and epoch are compared and swapped in the transaction that adds the leaves.
+  -- One row. size, root and epoch are compared and swapped in the transaction that adds the leaves. indexed: of so many entries, the first,
+  -- the rows of the table lookup are there; those of the others are made in memory when the file is opened.
   CREATE TABLE tree (
     tree_id INTEGER PRIMARY KEY,
     base INTEGER NOT NULL,
@@ -43,7 +51,8 @@ export const SCHEMA = `
     size INTEGER NOT NULL,
     root BLOB NOT NULL,
     epoch INTEGER NOT NULL,
-    time INTEGER NOT NULL
+    time INTEGER NOT NULL,
+    indexed INTEGER NOT NULL
   ) STRICT;
 
   -- keys: SHA-256 of each search key, 32 bytes each. seal: see entrySeal; the Merkle tree covers the body alone.

@@ -4,14 +4,19 @@ import { packPlaced, unpackLeaves, type PlacedLeaf, type UnpackedLeaf } from './
 import type { Connection } from './database.ts'
 import {
   entrySeal,
+  LOOKUP_ROWS,
   logStatements,
   prefix48,
   sealedRow,
   type LogStatements,
 } from './log-statements.ts'
+import { LookupTail } from './lookup-tail.ts'
 import { storageError } from './storage-error.ts'
 import type { Batch, Committed, Head, LogStore, StoredCheckpoint, StoredEntry } from './store.ts'
 import { TileTree, type TileSource } from './tile-tree.ts'
+
+/** Entries whose index rows wait in memory before they are written together. */
+const MAX_TAIL = 512
 
 /** The log in SQLite. Synchronous: it lives in a worker thread. */
 export class SqliteLogStore implements LogStore {
@@ -20,6 +25,9 @@ export class SqliteLogStore implements LogStore {
   readonly #source: TileSource
   #tree: TileTree | undefined
   #treeId = 0n
+  readonly #tail = new LookupTail()
+  /** Index rows of the entries before are in the table, those of the others in the tail. */
+  #indexed = 0
 
   constructor(db: Connection) {
     this.#db = db
@@ -49,6 +57,7 @@ export class SqliteLogStore implements LogStore {
       throw damaged('the newest entry is not the one that the head names')
     if (!bytesEqual(tree.root(), head.root))
       throw damaged('the stored tree does not have the root of its head')
+    this.#readTail(Number(row.indexed), head.size)
     const checkpoint = this.#newestCheckpoint(tree)
     return {
       treeId: row.tree_id,
@@ -59,6 +68,48 @@ export class SqliteLogStore implements LogStore {
       compactRange: tree.compactRange(),
       checkpoint,
     }
+  }
+
+  #readTail(indexed: number, size: number): void {
+    if (indexed > size) throw damaged(`${indexed} entries are indexed, the tree has only ${size}`)
+    this.#forgetTail(indexed)
+    for (const row of this.#sql.heads.iterate(indexed)) {
+      const index = Number(row.idx)
+      const { hash, keys } = sealedRow(index, row)
+      this.#addToTail(index, hash, keys)
+    }
+  }
+
+  #addToTail(index: number, hash: Uint8Array, keys: Uint8Array): void {
+    this.#tail.add(prefix48(hash), index)
+    for (let at = 0; at < keys.length; at += 32) this.#tail.add(prefix48(keys, at), index)
+  }
+
+  /** Inside a transaction. The tail itself stays until that is durable. */
+  #writeTail(size: number): void {
+    const { insertLookup, insertOneLookup, setIndexed } = this.#sql
+    const rows = this.#tail.rows()
+    const step = 2 * LOOKUP_ROWS
+    const whole = rows.length - (rows.length % step)
+    for (let at = 0; at < whole; at += step) insertLookup.run(...rows.slice(at, at + step))
+    for (let at = whole; at < rows.length; at += 2)
+      insertOneLookup.run(rows[at] as number, rows[at + 1] as number)
+    setIndexed.run(size, this.#treeId)
+  }
+
+  /** Writes the index rows that wait in memory, so that the next start finds them in the table. */
+  settle(): void {
+    const size = this.#tree?.size ?? this.#indexed
+    if (size === this.#indexed) return
+    this.#write(() => {
+      this.#writeTail(size)
+    })
+    this.#forgetTail(size)
+  }
+
+  #forgetTail(size: number): void {
+    this.#indexed = size
+    this.#tail.clear()
   }
 
   #newestCheckpoint(tree: TileTree): StoredCheckpoint | null {
@@ -85,7 +136,14 @@ export class SqliteLogStore implements LogStore {
     const unpacked = unpackLeaves(leaves)
     const tree = this.#loaded()
     try {
-      return this.#write(() => this.#add(tree, expected, time, unpacked, checkpoints))
+      const isDue = tree.size + unpacked.length - this.#indexed >= MAX_TAIL
+      const committed = this.#write(() => {
+        const added = this.#add(tree, expected, time, unpacked, checkpoints)
+        if (isDue) this.#writeTail(tree.size)
+        return added
+      })
+      if (isDue) this.#forgetTail(tree.size)
+      return committed
     } catch (error) {
       // The tree in memory has leaves that the disk may lack.
       this.#tree = undefined
@@ -131,15 +189,13 @@ export class SqliteLogStore implements LogStore {
   }
 
   #place(tree: TileTree, leaf: UnpackedLeaf, time: number): Omit<PlacedLeaf, 'hashes'> {
-    const { insertEntry, insertLookup, insertTile } = this.#sql
+    const { insertEntry, insertTile } = this.#sql
     const found = this.#find(leaf.hash)
     if (found !== null) return { ...found, duplicate: true }
     const index = tree.size
     const seal = entrySeal(index, time, leaf.hash, leaf.keys)
     insertEntry.run(index, time, leaf.hash, leaf.keys, seal, leaf.body)
-    insertLookup.run(prefix48(leaf.hash), index)
-    for (let at = 0; at < leaf.keys.length; at += 32)
-      insertLookup.run(prefix48(leaf.keys, at), index)
+    this.#addToTail(index, leaf.hash, leaf.keys)
     for (const { level, index: number, hashes } of tree.append(leaf.hash))
       insertTile.run(level, number, hashes)
     return { index, time, duplicate: false }
@@ -152,6 +208,7 @@ export class SqliteLogStore implements LogStore {
       throw new AirsealError('STORAGE', 'a write that failed was kept by the database')
     }
     this.#tree = new TileTree(this.#source, size)
+    this.#readTail(this.#indexed, size)
   }
 
   saveCheckpoints(checkpoints: readonly StoredCheckpoint[]): void {
@@ -180,17 +237,25 @@ export class SqliteLogStore implements LogStore {
   }
 
   #find(hash: Uint8Array): { index: number; time: number } | null {
-    for (const { idx } of this.#sql.lookup.all(prefix48(hash))) {
-      const row = sealedRow(Number(idx), this.#sql.entryHead.get(idx))
-      if (bytesEqual(row.hash, hash)) return { index: Number(idx), time: Number(row.time) }
+    const prefix = prefix48(hash)
+    const indexed = this.#sql.lookup.all(prefix).map(({ idx }) => Number(idx))
+    for (const index of [...indexed, ...this.#tail.find(prefix)]) {
+      const row = sealedRow(index, this.#sql.entryHead.get(index))
+      if (bytesEqual(row.hash, hash)) return { index, time: Number(row.time) }
     }
     return null
   }
 
+  /** Entries that may be meant, oldest first. */
+  *#entriesOf(prefix: number): Generator<number> {
+    for (const { idx } of this.#sql.lookup.iterate(prefix)) yield Number(idx)
+    yield* this.#tail.find(prefix)
+  }
+
   search(keyHash: Uint8Array, limit: number): Uint8Array[] {
     const found: Uint8Array[] = []
-    for (const { idx } of this.#sql.lookup.iterate(prefix48(keyHash))) {
-      const row = sealedRow(Number(idx), this.#sql.entryHead.get(idx))
+    for (const index of this.#entriesOf(prefix48(keyHash))) {
+      const row = sealedRow(index, this.#sql.entryHead.get(index))
       if (hasKey(row.keys, keyHash)) found.push(row.hash)
       if (found.length >= limit) break
     }

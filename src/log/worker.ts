@@ -40,6 +40,8 @@ function run(method: WorkerMethod, args: readonly unknown[]): unknown {
   }
   stores ??= open()
   if (method === 'close') {
+    // A file that is not written any more opens all the same: the rows are made anew.
+    if (!isPoisoned) stores.log.settle()
     stores.close()
     return undefined
   }

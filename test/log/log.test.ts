@@ -315,3 +315,40 @@ t.test('a writer that was overtaken by another is stopped', async (t) => {
   await fresh.close()
   t.match(await checkLog(site.path), { isSound: true, entries: 2 })
 })
+
+t.test(
+  'entries are found, and found again, whether their index rows are written yet or not',
+  async (t) => {
+    const site = logSite(t.testdir())
+    let log = await site.open()
+    const leaves = Array.from({ length: 1300 }, (_, n) => leaf(`i${n}`, `key ${n % 7}`, 'all'))
+    const check = async (upTo: number): Promise<void> => {
+      for (const n of [0, 1, 511, 512, 513, 1023, 1024, 1299].filter((n) => n < upTo)) {
+        const hash = leafHash(leaves[n]!.body)
+        t.match(await log.entryByLeafHash(hash), { logIndex: n })
+        t.match(await log.append(leaves[n]!), { duplicate: true, entry: { logIndex: n } })
+      }
+      const all = await log.search('all', 2000)
+      t.equal(all.length, upTo)
+      t.equal(new Set(all).size, upTo)
+      t.equal((await log.search('key 3', 2000)).length, Math.ceil((upTo - 3) / 7))
+    }
+    for (const upTo of [100, 600, 1300]) {
+      const from = upTo === 100 ? 0 : upTo === 600 ? 100 : 600
+      await Promise.all(leaves.slice(from, upTo).map((one) => log.append(one)))
+      await check(upTo)
+    }
+    await log.close()
+    t.match(await checkLog(site.path), { isSound: true, entries: 1300 })
+    // As a process that was killed leaves it: the newest rows are not in the table.
+    site.tamper('DELETE FROM lookup WHERE idx >= 1000')
+    const db = new Database(site.path)
+    db.exec('UPDATE tree SET indexed = 1000')
+    db.close()
+    t.match(await checkLog(site.path), { isSound: true, entries: 1300 })
+    log = await site.open()
+    await check(1300)
+    await log.close()
+    t.match(await checkLog(site.path), { isSound: true, entries: 1300 })
+  },
+)

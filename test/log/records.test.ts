@@ -170,7 +170,7 @@ t.test('a data directory of the first schema is brought up when it is opened', a
   const site = logSite(t.testdir())
   await (await site.open()).close()
   const db = new Database(site.path)
-  db.exec('DROP TABLE document; PRAGMA user_version = 1')
+  db.exec('DROP TABLE document; ALTER TABLE tree DROP COLUMN indexed; PRAGMA user_version = 1')
   db.close()
   const { records, close } = await site.open()
   t.strictSame(await records.documents('key'), [])
