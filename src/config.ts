@@ -61,6 +61,8 @@ export interface RegistriesConfig {
   readonly allowHosts: readonly string[] | null
   /** `host:port` of registries that are spoken to without TLS. Default none; loopback needs no entry. Danger: no one is authenticated. */
   readonly plainHttp: readonly string[]
+  /** `host:port` of registries on loopback that speak TLS all the same. Default none. */
+  readonly forceHttps: readonly string[]
   /** PEM file of certificate authorities for registries, instead of the system's. Default none. */
   readonly caFile: string | null
   /** Client certificate and key, PEM files. Default none. */
@@ -124,6 +126,7 @@ export async function loadConfig(
     registries: {
       allowHosts: registries.has('allowHosts') ? registries.texts('allowHosts') : null,
       plainHttp: registries.texts('plainHttp'),
+      forceHttps: registries.texts('forceHttps'),
       caFile: registries.path('caFile'),
       clientCertFile: registries.path('clientCertFile'),
       clientKeyFile: registries.path('clientKeyFile'),

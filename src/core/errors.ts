@@ -218,6 +218,12 @@ export const ERRORS = {
     exit: 1,
     remedy: 'The registry sent something unsafe, so the request was stopped.',
   },
+  REGISTRY_TLS: {
+    status: 502,
+    exit: 3,
+    remedy:
+      'Name the certificate authority of the registry in registries.caFile, or correct its certificate; for a registry without TLS list it in registries.plainHttp.',
+  },
   REGISTRY_CONTENTION: {
     status: 503,
     exit: 3,

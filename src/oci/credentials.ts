@@ -7,6 +7,7 @@ import {
   parseJson,
   type JsonObject,
 } from '../core/index.ts'
+import { limiter } from './concurrency.ts'
 
 /** Secret: never put into a message. */
 export type Credentials =
@@ -17,6 +18,8 @@ export type Credentials =
 const MAX_CONFIG = 1024 * 1024
 const HELPER = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
 const HELPER_TIMEOUT_MS = 10_000
+/** Helpers that run at a time; each is a process. */
+const MAX_HELPERS = 4
 const HUB_NAMES = ['index.docker.io', 'docker.io', 'registry-1.docker.io']
 
 /**
@@ -90,6 +93,8 @@ function fromAuth(entry: JsonObject, registry: string): Credentials | null {
   }
 }
 
+const limited = limiter(MAX_HELPERS)
+
 /** Runs `docker-credential-NAME get` (docker-credential-helpers protocol). Its output is secret and never quoted. */
 async function askHelper(
   name: string,
@@ -102,9 +107,33 @@ async function askHelper(
       `the credential helper for ${registry} has a name that can't be a program's`,
     )
   }
-  const { execFile } = await import('node:child_process')
   const program = `docker-credential-${name}`
-  const output = await new Promise<string | null>((resolve, reject) => {
+  const output = await limited(() => runHelper(program, server, registry))
+  if (output === null) return null
+
+  const json = parseJson(output, { code: 'REGISTRY_AUTH', what: `the answer of ${program}` })
+  if (
+    !isObject(json) ||
+    typeof json['Username'] !== 'string' ||
+    typeof json['Secret'] !== 'string'
+  ) {
+    throw new AirsealError('REGISTRY_AUTH', `${program} answered without Username and Secret`)
+  }
+  const { Username: username, Secret: secret } = json
+  if (username === '' && secret === '') return null
+  return username === '<token>'
+    ? { kind: 'identity', token: secret }
+    : { kind: 'password', username, password: secret }
+}
+
+/** What the helper printed; null when it knows no credentials. Secret. */
+async function runHelper(
+  program: string,
+  server: string,
+  registry: string,
+): Promise<string | null> {
+  const { execFile } = await import('node:child_process')
+  return new Promise<string | null>((resolve, reject) => {
     const options = {
       timeout: HELPER_TIMEOUT_MS,
       maxBuffer: 64 * 1024,
@@ -125,18 +154,4 @@ async function askHelper(
     child.stdin?.on('error', () => undefined)
     child.stdin?.end(server)
   })
-  if (output === null) return null
-  const json = parseJson(output, { code: 'REGISTRY_AUTH', what: `the answer of ${program}` })
-  if (
-    !isObject(json) ||
-    typeof json['Username'] !== 'string' ||
-    typeof json['Secret'] !== 'string'
-  ) {
-    throw new AirsealError('REGISTRY_AUTH', `${program} answered without Username and Secret`)
-  }
-  const { Username: username, Secret: secret } = json
-  if (username === '' && secret === '') return null
-  return username === '<token>'
-    ? { kind: 'identity', token: secret }
-    : { kind: 'password', username, password: secret }
 }

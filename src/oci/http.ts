@@ -41,7 +41,7 @@ const TLS_FAULT =
 /**
  * A sender over a pool of connections of its own. It decodes nothing: an answer with a Content-Encoding is refused, so the sizes that
  * are counted are the sizes that are used. Idle connections don't keep the process alive.
- * It throws REGISTRY_UNREACHABLE (may be tried again), REGISTRY_REFUSED or TOO_LARGE.
+ * It throws REGISTRY_UNREACHABLE (may be tried again), REGISTRY_TLS, REGISTRY_REFUSED or TOO_LARGE.
  */
 export function createSender(settings: RegistrySettings): Send {
   const agents = new Map<string, Promise<Transport>>()
@@ -264,11 +264,9 @@ function translate(error: NodeJS.ErrnoException, url: URL, reused: boolean): Air
     )
   }
   if (TLS_FAULT.test(code)) {
-    return new AirsealError(
-      'REGISTRY_REFUSED',
-      `TLS with ${url.host} failed (${code}); check its certificate and the configured roots`,
-      { cause: error },
-    )
+    return new AirsealError('REGISTRY_TLS', `TLS with ${url.host} failed (${code})`, {
+      cause: error,
+    })
   }
   const why = `could not be asked (${code})`
   if (reused && (code === 'ECONNRESET' || code === 'EPIPE')) {

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { delay, limiter } from '../../src/oci/concurrency.ts'
 import { digestOf, utf8 } from '../../src/core/index.ts'
 import {
   appendLegacyLayer,
@@ -237,3 +238,27 @@ async function temporary(t: { teardown(work: () => Promise<void>): void }): Prom
   t.teardown(() => rm(directory, { recursive: true, force: true }))
   return directory
 }
+
+await t.test(
+  'of limited work, no more runs at a time, and a failure frees its place',
+  async (t) => {
+    const limited = limiter(2)
+    let running = 0
+    let most = 0
+    const results = await Promise.allSettled(
+      Array.from({ length: 9 }, (_, n) =>
+        limited(async () => {
+          running++
+          most = Math.max(most, running)
+          await delay(2)
+          running--
+          if (n % 3 === 0) throw new Error('no')
+          return n
+        }),
+      ),
+    )
+    t.equal(most, 2)
+    t.equal(running, 0)
+    t.equal(results.filter(({ status }) => status === 'rejected').length, 3)
+  },
+)

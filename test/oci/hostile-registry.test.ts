@@ -180,7 +180,7 @@ await t.test('never goes to link-local addresses or past the list of registries'
   t.throws(() => open({ allowHosts: ['registry.corp'] }), { code: 'REGISTRY_REFUSED' })
   await t.rejects(
     open({ forceHttps: [registry.host] }).resolveTag('v1'),
-    { code: 'REGISTRY_REFUSED' },
+    { code: 'REGISTRY_TLS' },
     'no way back to http',
   )
 })

@@ -2,6 +2,9 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { loadConfig, parseListen } from '../../src/config.ts'
+import { toPem } from '../../src/core/index.ts'
+import { registrySettings } from '../../src/registry-settings.ts'
+import { issue } from '../support/certificates.ts'
 import { temporaryDirectory } from '../support/site.ts'
 
 const directory = await temporaryDirectory(t)
@@ -76,4 +79,24 @@ await t.test('reads IPv6 addresses in brackets and refuses odd ports', (t) => {
     t.throws(() => parseListen(text), { code: 'CONFIG_INVALID' }, text)
   }
   t.end()
+})
+
+await t.test('a file of certificate authorities holds certificates, whole ones', async (t) => {
+  const path = join(directory, 'ca.pem')
+  const { registries } = await load(
+    `registries:\n  caFile: ${path}\n  forceHttps: ['127.0.0.1:1']\n`,
+  )
+  const { der } = issue({ name: 'root', issuer: null, from: 0, to: 1e12, extensions: [] })
+  const good = toPem('CERTIFICATE', der)
+  for (const text of [
+    '',
+    'no certificate',
+    '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
+    `${good}\n${good.slice(0, 200)}`,
+  ]) {
+    await writeFile(path, text)
+    await t.rejects(registrySettings(registries), { code: 'CONFIG_INVALID', message: /ca\.pem/ })
+  }
+  await writeFile(path, `${good}${good}`)
+  t.match(await registrySettings(registries), { ca: `${good}${good}`, forceHttps: ['127.0.0.1:1'] })
 })
