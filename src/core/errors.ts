@@ -242,6 +242,16 @@ export const ERRORS = {
   },
   BUNDLE_INVALID: { status: 400, exit: 1, remedy: 'Give a Sigstore bundle of version 0.3.' },
   PREDICATE_INVALID: { status: 400, exit: 1, remedy: 'Give a predicate file that fits --type.' },
+  EXPRESSION_INVALID: {
+    status: 400,
+    exit: 2,
+    remedy: 'Correct the expression; docs/verification.md shows some that work.',
+  },
+  EXPRESSION_FAILED: {
+    status: 422,
+    exit: 1,
+    remedy: 'Ask with has() for members that may be missing, and compare values of one type.',
+  },
 } as const satisfies Record<string, ErrorFacts>
 
 /** One of the stable codes of {@link ERRORS}. */
