@@ -242,6 +242,16 @@ export const ERRORS = {
   },
   BUNDLE_INVALID: { status: 400, exit: 1, remedy: 'Give a Sigstore bundle of version 0.3.' },
   PREDICATE_INVALID: { status: 400, exit: 1, remedy: 'Give a predicate file that fits --type.' },
+  POLICY_INVALID: {
+    status: 400,
+    exit: 2,
+    remedy: 'Correct the named member; docs/verification.md has the form of a policy.',
+  },
+  POLICY_UNKNOWN: {
+    status: 404,
+    exit: 1,
+    remedy: 'Name a policy that `airseal policy list` shows, or add it.',
+  },
   EXPRESSION_INVALID: {
     status: 400,
     exit: 2,
