@@ -7,13 +7,14 @@ const RIGHTS = {
   core: [],
   x509: ['src/core'],
   tlog: ['src/core'],
+  expressions: ['src/core'],
   oci: ['src/core'],
   sigstore: ['src/core', 'src/x509', 'src/tlog'],
   verify: ['src/core', 'src/x509', 'src/tlog', 'src/sigstore'],
   log: ['src/core', 'src/tlog', 'keys/signer.ts'],
   rekor: ['src/core', 'src/x509', 'src/tlog', 'src/sigstore', 'src/log'],
   sign: ['src/core', 'src/sigstore', 'src/oci', 'src/log', 'keys/signer.ts'],
-  evidence: ['src/core', 'src/sigstore', 'src/oci', 'src/verify'],
+  evidence: ['src/core', 'src/sigstore', 'src/oci', 'src/verify', 'src/expressions'],
   http: ['src/core', 'src/sign', 'src/verify', 'src/rekor', 'src/log'],
 }
 
@@ -99,7 +100,7 @@ module.exports = {
     ),
     forbid(
       'pure-folders',
-      { path: '^src/(x509|tlog|sigstore|verify)/' },
+      { path: '^src/(x509|tlog|sigstore|verify|expressions)/' },
       {
         path: '^(node:)?(fs|net|tls|dns|dgram|http|https|http2|child_process|cluster|worker_threads|sqlite)(/|$)',
       },
@@ -137,6 +138,12 @@ module.exports = {
       { path: PRODUCT, pathNot: '^src/x509/' },
       { path: '(^|/)(pkijs|asn1js|@peculiar)(/|$)' },
       'one folder parses certificates',
+    ),
+    forbid(
+      'expressions-in-one-folder',
+      { path: PRODUCT, pathNot: '^src/expressions/' },
+      { path: '(^|/)@bufbuild(/|$)' },
+      'one folder bounds what expressions may cost',
     ),
     forbid(
       'product-imports-product',

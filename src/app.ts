@@ -17,7 +17,7 @@ import {
   type PublicKey,
 } from './core/index.ts'
 import { inspectDirectory, type DataDirectory } from './data-directory.ts'
-import { createVerification, siteTrustOf } from './evidence/index.ts'
+import { createEvidenceStore, createVerification, siteTrustOf } from './evidence/index.ts'
 import {
   createListener,
   listen,
@@ -26,8 +26,15 @@ import {
   type HttpServices,
   type RunningServer,
 } from './http/index.ts'
-import { acquireDirectoryLock, openLog, type Records, type TransparencyLog } from './log/index.ts'
+import {
+  acquireDirectoryLock,
+  openEvidenceDatabase,
+  openLog,
+  type Records,
+  type TransparencyLog,
+} from './log/index.ts'
 import { callerName, siteOperations } from './operations/index.ts'
+import { createPolicyStore } from './policy-store.ts'
 import { publicFiles, writePublicFiles, type PublicFile } from './public-files.ts'
 import { createReadiness } from './readiness.ts'
 import { registrySettings } from './registry-settings.ts'
@@ -99,6 +106,11 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
     const rekor = createRekor({ log })
     const settings = await registrySettings(config.registries)
     const signers = new Map([[SIGNING_KEY, signer]])
+    const cache = openEvidenceDatabase(directory.cache, config.evidenceCacheBytes)
+    closing.push(() => cache.close())
+    const evidence = createEvidenceStore(cache, clock, (error) => {
+      options.log(`airseal: the evidence cache failed: ${asAirsealError(error).message}`)
+    })
     const signing = createSigning({
       log,
       records: log.records,
@@ -107,6 +119,7 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       registrySettings: settings,
       defaultFormats: config.signatures,
       clock,
+      onLogged: (digest, pieces, place) => void evidence.keep(digest, pieces, 'signed', place),
     })
     const trust = currentTrust(
       siteTrustOf({
@@ -115,11 +128,14 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
         trustedRoot: files.get('trusted_root.json')?.bytes ?? new Uint8Array(),
       }),
     )
+    const policies = createPolicyStore(log.records)
     const verification = createVerification({
       trust: () => trust.current(),
       registrySettings: settings,
       log,
       clock,
+      store: evidence,
+      policies,
     })
     const managed = siteOperations({
       directory,
@@ -131,6 +147,8 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       logKey: logSigner.publicKey,
       registrySettings: settings,
       trust,
+      policies,
+      evidence,
       publicUrl: publicUrlOf(config, log.hostname),
       passphrase: options.passphrase,
       notify: options.log,
@@ -146,6 +164,8 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
     const services: HttpServices = {
       rekor,
       operations,
+      verdicts: verification,
+      evidence: (digest) => evidence.list(digest),
       trustFile: (name) => files.get(name) ?? null,
       ready: createReadiness(log, logSigner.publicKey, clock),
       access: {

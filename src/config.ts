@@ -40,6 +40,8 @@ export interface Config {
    * Danger: a caller can make the service write signatures into any layout below them.
    */
   readonly layoutRoots: readonly string[]
+  /** Bytes of evidence about images kept in cache.db, the least recently used leave first. Default 536870912 (512 MiB). */
+  readonly evidenceCacheBytes: number
   readonly registries: RegistriesConfig
 }
 
@@ -80,6 +82,7 @@ export interface RegistriesConfig {
 
 export const DEFAULT_LISTEN = '127.0.0.1:8470'
 const MAX_BODY_BYTES = 32 * 1024 * 1024
+const EVIDENCE_CACHE_BYTES = 512 * 1024 * 1024
 const REGISTRY_TIMEOUT_MS = 30_000
 
 /** What the command line sets over the file. */
@@ -123,6 +126,8 @@ export async function loadConfig(
     keys: { signing: keys.text('signing'), log: keys.text('log') },
     signatures: reader.choice('signatures', ['both', 'legacy', 'bundle']) ?? 'both',
     layoutRoots: reader.paths('layoutRoots'),
+    evidenceCacheBytes:
+      reader.count('evidenceCacheBytes', 1024 * 1024, 1024 ** 4) ?? EVIDENCE_CACHE_BYTES,
     registries: {
       allowHosts: registries.has('allowHosts') ? registries.texts('allowHosts') : null,
       plainHttp: registries.texts('plainHttp'),

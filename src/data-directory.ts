@@ -7,6 +7,8 @@ import { AirsealError } from './core/index.ts'
 export interface DataDirectory {
   readonly root: string
   readonly database: string
+  /** Evidence that is known here; may be deleted while nothing runs. */
+  readonly cache: string
   /** As `acquireDirectoryLock` names it. */
   readonly lock: string
   readonly socket: string
@@ -25,6 +27,7 @@ export function dataDirectory(root: string): DataDirectory {
   return {
     root: at(),
     database: at('airseal.db'),
+    cache: at('cache.db'),
     lock: at('airseal.lock'),
     socket: at('airseal.sock'),
     initialising: at('initialising'),

@@ -20,6 +20,7 @@ const COMMANDS: ReadonlyMap<string, readonly [string, () => Promise<{ command: C
       'verify-attestation',
       ['verify attestations of images', () => import('./cli/verify-attestation.ts')],
     ],
+    ['policy', ['keep policies and judge images by them', () => import('./cli/policy.ts')]],
     ['verify-blob', ['verify the signature of a file', () => import('./cli/verify-blob.ts')]],
     [
       'fsck',

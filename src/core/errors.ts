@@ -248,6 +248,26 @@ export const ERRORS = {
   },
   BUNDLE_INVALID: { status: 400, exit: 1, remedy: 'Give a Sigstore bundle of version 0.3.' },
   PREDICATE_INVALID: { status: 400, exit: 1, remedy: 'Give a predicate file that fits --type.' },
+  POLICY_INVALID: {
+    status: 400,
+    exit: 2,
+    remedy: 'Correct the named member; docs/verification.md has the form of a policy.',
+  },
+  POLICY_UNKNOWN: {
+    status: 404,
+    exit: 1,
+    remedy: 'Name a policy that `airseal policy list` shows, or add it.',
+  },
+  EXPRESSION_INVALID: {
+    status: 400,
+    exit: 2,
+    remedy: 'Correct the expression; docs/verification.md shows some that work.',
+  },
+  EXPRESSION_FAILED: {
+    status: 422,
+    exit: 1,
+    remedy: 'Ask with has() for members that may be missing, and compare values of one type.',
+  },
 } as const satisfies Record<string, ErrorFacts>
 
 /** One of the stable codes of {@link ERRORS}. */

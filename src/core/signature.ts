@@ -33,6 +33,37 @@ export function verifyMessage(
   })
 }
 
+/** Verifies one signature; see {@link verifyMessage}. */
+export type MessageVerifier = (
+  key: PublicKey,
+  hash: HashName,
+  signature: Uint8Array,
+) => Promise<boolean>
+
+/** Bytes that may be hashed again and again over one message, all attempts together: Ed25519 keys hash by themselves, each time. */
+const MAX_REHASHED = 256 * 1024 * 1024
+
+/**
+ * Verifies any number of signatures over one message, which is hashed once for each hash function, however many keys are tried: a message of
+ * megabytes and hundreds of attempts would be minutes of work. Attempts that hash by themselves are false beyond 256 MiB in all.
+ */
+export function messageVerifier(message: Uint8Array): MessageVerifier {
+  const digests = new Map<HashName, Uint8Array>()
+  let rehashed = 0
+  return (key, hash, signature) => {
+    const { kind } = key.algorithm
+    if (kind === 'ed25519' || (kind === 'ec' && loadDigestVerifier().name === 'portable')) {
+      rehashed += message.length
+      return rehashed <= MAX_REHASHED || rehashed === message.length
+        ? verifyMessage(key, hash, message, signature)
+        : Promise.resolve(false)
+    }
+    const digest = digests.get(hash) ?? hashOnce(hash, message, 'buffer')
+    digests.set(hash, digest)
+    return verifyDigest(key, hash, digest, signature)
+  }
+}
+
 /** How digests are verified in this process. */
 export interface DigestVerifier {
   /** `native`: compiled, about 40 µs on the thread pool. `portable`: JavaScript, milliseconds in a worker thread. */

@@ -25,13 +25,15 @@ export const SIGNER_MEMBERS: readonly string[] = [
 /**
  * Reads whose certificate is demanded: `certificateIdentity` and `certificateOidcIssuer`, exact, or either as a pattern under its name with
  * `Regexp`; claims of a GitHub workflow beside them. Both are required: a name means nothing without who vouches for it.
+ * @param ownPki - whether the authority is pinned: then no issuer need be named
  * @returns null when no certificate is demanded
  * @throws AirsealError REQUEST_INVALID naming the member
  */
-export function parseSigner(members: JsonObject): SignerPolicy | null {
-  if (!SIGNER_MEMBERS.some((name) => (members[name] ?? null) !== null)) return null
+export function parseSigner(members: JsonObject, ownPki = false): SignerPolicy | null {
+  const has = (name: string): boolean => (members[name] ?? null) !== null
+  if (!SIGNER_MEMBERS.some(has)) return null
   const subject = demand(members, SUBJECT)
-  const issuer = demand(members, ISSUER)
+  const issuer = ownPki && !has(ISSUER) && !has(`${ISSUER}Regexp`) ? null : demand(members, ISSUER)
   const claim = (name: string): string | undefined => text(members, name) ?? undefined
   return {
     subject,

@@ -1,8 +1,7 @@
 import {
   AirsealError,
   asAirsealError,
-  ERRORS,
-  publicKeyFromPem,
+  canonicalJson,
   type Clock,
   type Digest,
   type Json,
@@ -12,22 +11,37 @@ import {
   openRepository,
   parseReference,
   type Reference,
+  type RegistryReference,
   type RegistrySettings,
+  type Repository,
   resolveReference,
 } from '../oci/index.ts'
+import type { Evidence } from '../verify/index.ts'
+import { createByteBudget } from './budget.ts'
 import {
-  REASONS,
-  type Trust,
-  trustFromRoot,
-  type TrustedKey,
-  type Verdict,
-} from '../verify/index.ts'
-import type { EvidenceKind } from './collect.ts'
-import { faultResult, type ImageResult, verifyReference } from './image.ts'
-import { checkAgainst, type EntryCheck, type LocalLog } from './local-log.ts'
-import { cosignAttestations, cosignSignatures } from './output.ts'
+  faultResult,
+  type ImageDemands,
+  type ImageResult,
+  judgeCollected,
+  judgeRepository,
+} from './image.ts'
+import { checkAgainst, type LocalLog } from './local-log.ts'
+import { type Plan, planOf } from './plan.ts'
+import type { VerificationPolicy } from './policy-document.ts'
+import { PreparedAnswers } from './prepared.ts'
 import { parseVerifyRequest, type VerifyRequest } from './request.ts'
+import { type Answered, resultJson } from './result.ts'
 import type { SiteTrust } from './site-trust.ts'
+import type { EvidenceStore } from './store.ts'
+import { MAX_AGE_MS, VerdictCache } from './verdict-cache.ts'
+
+/** The policies of a site, by name. */
+export interface PolicyFinder {
+  /** Null when there is none. @throws AirsealError POLICY_INVALID when it is of another kind */
+  find(name: string): Promise<VerificationPolicy | null>
+  /** Grows with every change. */
+  readonly generation: number
+}
 
 /** What verification needs from the rest of the appliance. */
 export interface VerificationParts {
@@ -37,95 +51,263 @@ export interface VerificationParts {
   /** The log on this machine; null where there is none: then only what signatures carry proves that they are logged. */
   readonly log: LocalLog | null
   readonly clock: Clock
+  /** Evidence that is known here; absent: none is, and none is kept. */
+  readonly store?: EvidenceStore | undefined
+  /** Absent: no policy can be named. */
+  readonly policies?: PolicyFinder | undefined
 }
 
 export interface Verification {
   /**
    * `POST /v1/verify`: body as {@link parseVerifyRequest} reads it. One result an image, in their order, whatever fails for one of them.
-   * @throws AirsealError REQUEST_INVALID, PREDICATE_INVALID, KEY_UNKNOWN, KEY_INVALID, KEY_UNSUPPORTED, TRUST_INVALID: nothing was verified
+   * @throws AirsealError REQUEST_INVALID, PREDICATE_INVALID, EXPRESSION_INVALID, POLICY_INVALID, KEY_UNKNOWN, KEY_INVALID, KEY_UNSUPPORTED,
+   *   TRUST_INVALID: nothing was verified
    */
   verify(body: Json): Promise<Json>
+  /** The answer to these very bytes, where it is known and still holds; null: ask {@link verify}. */
+  known(body: Uint8Array): Uint8Array | null
+  /** Remembers `text`, the JSON of an answer that {@link verify} gave, for the bytes that asked for it; nothing happens where it may not be kept. */
+  remember(body: Uint8Array, answer: Json, text: Uint8Array): void
 }
 
-/** Milliseconds for one image, however many requests its evidence takes. */
+/** Milliseconds for one image, however many requests its evidence takes and however long it takes to judge. */
 const IMAGE_TIMEOUT_MS = 60_000
 /** Images judged at a time. */
 const PARALLEL = 4
+/** Bytes of results kept; each is kept once by image, and once in the answer that it was part of. */
+const RESULT_BYTES = 48 * 1024 * 1024
+
+/** One request under way. */
+interface Asking {
+  readonly request: VerifyRequest
+  readonly plan: Plan
+  readonly policy: string | null
+  readonly own: SiteTrust
+  /** Everything that is asked but the images, as text. */
+  readonly question: string
+  readonly account: (bytes: number) => void
+}
+
+/** A result, and until when it holds; null: it is not kept. */
+interface Found {
+  readonly result: JsonObject
+  readonly until: number | null
+}
 
 export function createVerification(parts: VerificationParts): Verification {
-  const localEntryCheck = parts.log === null ? undefined : checkAgainst(parts.log)
+  const { clock, policies } = parts
+  const results = new VerdictCache<Found>(RESULT_BYTES)
+  const prepared = new PreparedAnswers()
+  const generation = (): number => policies?.generation ?? 0
+
+  const verifyOnce = async (image: string, asking: Asking): Promise<Found> => {
+    const key = `${image}\n${asking.question}`
+    const kept = results.get(key, asking.own, generation(), clock())
+    if (kept !== null) return kept
+    const at = clock()
+    const policiesThen = generation()
+    const found = await verifyImage(image, asking, parts)
+    if (found.until !== null) {
+      const size = JSON.stringify(found.result).length
+      results.set(key, found, size, {
+        trust: asking.own,
+        policies: policiesThen,
+        at,
+        until: found.until,
+      })
+    }
+    return found
+  }
+
   return {
     verify: async (body) => {
+      const at = clock()
+      const basis = { trust: parts.trust(), policies: generation(), at }
       const request = parseVerifyRequest(body)
-      const own = parts.trust()
-      const believed =
-        request.trustedRoot === null ? own.believed : trustFromRoot(request.trustedRoot)
-      const keys = selectKeys(own.keys, request.key)
-      const trust = { ...believed, keys, revoked: own.revoked }
-      const results: Json[] = []
-      for (let at = 0; at < request.images.length; at += PARALLEL) {
-        const batch = request.images.slice(at, at + PARALLEL)
-        const judge = (image: string) => verifyImage(image, request, trust, parts, localEntryCheck)
-        results.push(...(await Promise.all(batch.map(judge))))
+      const { specs, policy } = await demandsOf(request, policies)
+      const plan = planOf(specs, request, basis.trust)
+      const budget = createByteBudget()
+      const asking: Asking = {
+        request,
+        plan,
+        policy,
+        own: basis.trust,
+        question: questionOf(body),
+        account: budget.account,
       }
-      return { trustVersion: own.version, results }
+      try {
+        const found: Found[] = []
+        for (let from = 0; from < request.images.length; from += PARALLEL) {
+          const batch = request.images.slice(from, from + PARALLEL)
+          found.push(...(await Promise.all(batch.map((image) => verifyOnce(image, asking)))))
+        }
+        const answer = {
+          trustVersion: basis.trust.version,
+          results: found.map(({ result }) => result),
+        }
+        const until = found.map((one) => one.until ?? 0)
+        prepared.may(answer, { ...basis, until: Math.min(...until) })
+        return answer
+      } finally {
+        budget.release()
+      }
+    },
+    known: (body) => prepared.known(body, parts.trust(), generation(), clock()),
+    remember: (body, answer, text) => {
+      prepared.remember(body, answer, text)
     },
   }
 }
 
-/** A PEM key given with the request is trusted for it; a name selects among the trusted keys. */
-function selectKeys(keys: readonly TrustedKey[], wanted: string | null): readonly TrustedKey[] {
-  if (wanted === null) return keys
-  if (wanted.includes('-----BEGIN')) {
-    return [{ name: 'given key', key: publicKeyFromPem(wanted), validFor: null }]
-  }
-  const named = keys.filter(({ name }) => name === wanted)
-  if (named.length > 0) return named
-  throw new AirsealError('KEY_UNKNOWN', `there is no trusted key named "${wanted.slice(0, 80)}"`)
+/** What a policy says is part of the question: it is looked up once for a request. */
+async function demandsOf(
+  { asked }: VerifyRequest,
+  policies: PolicyFinder | undefined,
+): Promise<{ specs: VerificationPolicy['demands']; policy: string | null }> {
+  if ('demands' in asked) return { specs: asked.demands, policy: asked.name }
+  if (!('policyName' in asked)) return { specs: asked, policy: null }
+  const found = (await policies?.find(asked.policyName)) ?? null
+  if (found !== null) return { specs: found.demands, policy: found.name }
+  throw new AirsealError(
+    'POLICY_UNKNOWN',
+    `there is no policy named "${asked.policyName.slice(0, 80)}"`,
+  )
+}
+
+function questionOf(body: Json): string {
+  const { images: _images, ...rest } = body as JsonObject
+  return canonicalJson(rest)
 }
 
 async function verifyImage(
   image: string,
-  request: VerifyRequest,
-  trust: Trust,
-  { registrySettings, clock }: VerificationParts,
-  localEntryCheck: EntryCheck | undefined,
-): Promise<JsonObject> {
-  const kind = request.predicateType === null ? 'signature' : 'attestation'
-  let digest: Digest | null = null
-  let name = image
+  asking: Asking,
+  parts: VerificationParts,
+): Promise<Found> {
+  const { policy, own } = asking
+  let about: Answered = {
+    image,
+    name: image,
+    digest: null,
+    source: null,
+    trustVersion: own.version,
+    policy,
+  }
   try {
     const reference = parseReference(image)
-    digest = reference.digest ?? null
+    about = { ...about, digest: reference.digest ?? null }
     const signal = AbortSignal.timeout(IMAGE_TIMEOUT_MS)
-    const repository = await openRepository(reference, registrySettings, { signal })
-    name = nameAsAsked(repository.identity, reference)
-    const ask = (fixed: Digest) =>
-      verifyReference(repository, fixed, {
-        kind,
-        trust,
-        localEntryCheck,
-        now: clock(),
-        policy: {
-          annotations: request.annotations,
-          requireLog: request.requireLog,
-          predicateType: request.predicateType ?? undefined,
-          identity: request.identity ?? undefined,
-          signer: request.signer ?? undefined,
-          requireSct: request.requireSct,
-          timestampThreshold: request.timestampThreshold ?? undefined,
-        },
-      })
-    // The digest is fixed once. Where it is given, image and evidence are fetched at the same time.
-    const [{ digest: fixed }, early] = await Promise.all([
-      resolveReference(repository, reference),
-      digest === null ? null : ask(digest),
-    ])
-    digest = fixed
-    return resultJson(image, name, digest, kind, early ?? (await ask(fixed)))
+    const repository = await openRepository(reference, parts.registrySettings, { signal })
+    about = { ...about, name: nameAsAsked(repository.identity, reference) }
+    const question: ImageDemands = {
+      demands: asking.plan.demands,
+      trust: asking.plan.trust,
+      now: parts.clock(),
+      localEntryCheck: parts.log === null ? undefined : checkAgainst(parts.log),
+      signal,
+      account: asking.account,
+    }
+    const found =
+      reference.kind === 'registry'
+        ? await judgeInRegistry(repository, reference, question, asking, parts)
+        : await judgeWhereItLies(repository, reference, question)
+    about = { ...about, digest: found.digest, source: found.source }
+    return { result: resultJson(about, found.result), until: keptUntil(reference, found, parts) }
   } catch (thrown) {
-    return resultJson(image, name, digest, kind, faultResult(asAirsealError(thrown)))
+    return { result: resultJson(about, faultResult(asAirsealError(thrown))), until: null }
   }
+}
+
+/**
+ * Only what verified, by its digest, is kept. A tag may have moved; a layout can change without a word; and of what was refused the missing
+ * signature may be there at the next question.
+ */
+function keptUntil(
+  reference: Reference,
+  { result: { outcome, holdsUntil } }: Judged,
+  { clock }: VerificationParts,
+): number | null {
+  if (outcome !== 'verified' || reference.kind !== 'registry' || reference.digest === undefined)
+    return null
+  return Math.min(holdsUntil ?? Number.POSITIVE_INFINITY, clock() + MAX_AGE_MS)
+}
+
+interface Judged {
+  readonly digest: Digest
+  readonly source: Answered['source']
+  readonly result: ImageResult
+}
+
+/**
+ * First by what is known here, which needs no registry and no network; only what does not suffice is asked for there. Signatures are only ever
+ * added to: what is known can't be outdated by what is not.
+ */
+async function judgeInRegistry(
+  repository: Repository,
+  reference: RegistryReference,
+  question: ImageDemands,
+  { request }: Asking,
+  { store }: VerificationParts,
+): Promise<Judged> {
+  const known = async (digest: Digest): Promise<ImageResult | null> => {
+    const revoked = question.trust.revoked?.digests.has(digest) === true
+    const evidence = request.fresh || store === undefined ? [] : await store.evidence(digest)
+    if (evidence.length === 0 && !revoked) return null
+    return judgeCollected({ evidence, faults: [] }, digest, question)
+  }
+  const { digest: given } = reference
+  const early = given === undefined ? null : await known(given)
+  if (given !== undefined && early !== null && settles(early)) {
+    return { digest: given, source: 'local', result: early }
+  }
+  // Where the digest is given, image and evidence are fetched at the same time.
+  const [{ digest }, fetched] = await Promise.all([
+    resolveReference(repository, reference),
+    given === undefined ? null : judgeRepository(repository, given, question),
+  ])
+  const late = given === undefined ? await known(digest) : null
+  if (late !== null && settles(late)) return { digest, source: 'local', result: late }
+  const { result, evidence } = fetched ?? (await judgeRepository(repository, digest, question))
+  if (result.outcome === 'verified') {
+    void store?.keep(digest, worthKeeping(result, evidence), 'seen', repository.location)
+  }
+  return { digest, source: 'registry', result }
+}
+
+/** Whether nothing that a registry holds could change it. */
+function settles({ outcome, reason }: ImageResult): boolean {
+  return outcome === 'verified' || reason === 'DIGEST_REVOKED'
+}
+
+/** Bytes of evidence that did not verify and is kept all the same, since another question may find it good. */
+const OTHERS_BYTES = 1024 * 1024
+
+/** What verified; the rest only when it is little: whoever may write to a repository must not push others' evidence out. */
+function worthKeeping({ judged }: ImageResult, all: readonly Evidence[]): readonly Evidence[] {
+  const good = new Set(
+    judged.filter(({ verdict }) => verdict.outcome === 'verified').map(({ evidence }) => evidence),
+  )
+  const others = all.filter((one) => !good.has(one))
+  const bytes = others.reduce(
+    (sum, one) => sum + (one.format === 'bundle' ? one.text.length : one.payload.length),
+    0,
+  )
+  return [...good, ...(bytes <= OTHERS_BYTES ? others : [])]
+}
+
+async function judgeWhereItLies(
+  repository: Repository,
+  reference: Reference,
+  question: ImageDemands,
+): Promise<Judged> {
+  // The digest is fixed once.
+  const given = reference.digest
+  const [{ digest }, early] = await Promise.all([
+    resolveReference(repository, reference),
+    given === undefined ? null : judgeRepository(repository, given, question),
+  ])
+  const { result } = early ?? (await judgeRepository(repository, digest, question))
+  return { digest, source: 'layout', result }
 }
 
 /** As cosign writes names: the digest, where one is given, instead of the tag. Layouts have neither. */
@@ -133,87 +315,4 @@ function nameAsAsked(identity: string, reference: Reference): string {
   if (reference.kind === 'layout') return identity
   const { digest, tag } = reference
   return digest === undefined ? `${identity}:${tag ?? ''}` : `${identity}@${digest}`
-}
-
-/** One result as callers get it; codes, not sentences, are the contract. */
-function resultJson(
-  image: string,
-  name: string,
-  digest: Digest | null,
-  kind: EvidenceKind,
-  result: ImageResult,
-): JsonObject {
-  const { outcome, reason, message, judged } = result
-  const verified = judged.find(({ verdict }) => verdict.outcome === 'verified')?.verdict
-  const shown = outcome === 'verified' ? verified : undefined
-  return {
-    image,
-    digest,
-    outcome,
-    reason,
-    message,
-    remedy: remedyOf(result),
-    exitCode: exitCodeOf(result, kind),
-    keyName: shown?.evidence.keyName ?? null,
-    keyId: shown?.evidence.keyId ?? null,
-    ...certificateJson(shown),
-    logIndex: shown?.evidence.entry?.logIndex ?? null,
-    integratedTime: shown?.evidence.entry?.integratedTime ?? null,
-    unchecked: [...(shown?.unchecked ?? [])],
-    evidence: judged.map(({ verdict }) => verdictJson(verdict)),
-    signatures:
-      kind === 'signature' && digest !== null ? cosignSignatures(result, name, digest) : [],
-    attestations: kind === 'attestation' ? cosignAttestations(result) : [],
-  }
-}
-
-function verdictJson({ outcome, reason, message, evidence, unchecked }: Verdict): JsonObject {
-  const { entry, format, keyId, keyName, hash, payloadSha256, predicateType } = evidence
-  return {
-    outcome,
-    reason,
-    message,
-    format,
-    keyId,
-    keyName,
-    ...certificateJson({ evidence }),
-    hash,
-    payloadSha256,
-    predicateType,
-    logIndex: entry?.logIndex ?? null,
-    logId: entry?.logId ?? null,
-    integratedTime: entry?.integratedTime ?? null,
-    unchecked: [...unchecked],
-  }
-}
-
-/** Whom a certificate names and when it signed; the times are seconds since 1970. */
-function certificateJson(verdict: Pick<Verdict, 'evidence'> | undefined): JsonObject {
-  const { identity = null, times = [] } = verdict?.evidence ?? {}
-  return {
-    certificateIdentity: identity?.subjects[0] ?? null,
-    certificateOidcIssuer: identity?.issuer ?? null,
-    signedAt: times.map((time) => Math.floor(time / 1000)),
-  }
-}
-
-function remedyOf({ outcome, reason }: ImageResult): string | null {
-  if (reason === null) return null
-  const table: Readonly<Record<string, { readonly remedy: string }>> =
-    outcome === 'error' ? ERRORS : REASONS
-  return table[reason]?.remedy ?? null
-}
-
-/**
- * Exit code of a command for one result, cosign's where cosign has one: 0 verified, 10 no signature, 12 none that holds; attestations
- * that do not hold are 1; faults have their own.
- */
-function exitCodeOf({ outcome, reason }: ImageResult, kind: EvidenceKind): number {
-  if (outcome === 'verified') return 0
-  if (outcome === 'error') {
-    const table: Readonly<Record<string, { readonly exit: number }>> = ERRORS
-    return table[reason ?? 'INTERNAL']?.exit ?? 1
-  }
-  if (kind === 'attestation') return 1
-  return reason === 'NO_SIGNATURES' ? 10 : 12
 }

@@ -4,11 +4,19 @@ import type { Access, Caller, Transport } from './model.ts'
 import { findToken } from './tokens.ts'
 
 /**
- * What a route asks for. All but `sign`, `attest` and `manage` are public, and `log:write` may be closed. `manage` is the operator's, over the
+ * What a route asks for. All but `sign`, `attest`, `evidence:read` and `manage` are public, and `log:write` may be closed. `manage` is the operator's, over the
  * Unix socket only.
  */
 export type Permission =
-  'attest' | 'manage' | 'health' | 'log:read' | 'log:write' | 'sign' | 'trust:read' | 'verify'
+  | 'attest'
+  | 'evidence:read'
+  | 'manage'
+  | 'health'
+  | 'log:read'
+  | 'log:write'
+  | 'sign'
+  | 'trust:read'
+  | 'verify'
 
 /**
  * Says who calls, and refuses who may not. The socket's caller is the operator. A header that names another address (`Forwarded`,
@@ -35,6 +43,7 @@ export function authorise(
   const restricted =
     permission === 'sign' ||
     permission === 'attest' ||
+    permission === 'evidence:read' ||
     (permission === 'log:write' && access.writeToken === 'required')
   if (!restricted) return { kind: 'anonymous', address }
   if (access.tokens.length > 0) {

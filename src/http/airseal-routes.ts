@@ -1,4 +1,4 @@
-import { AirsealError } from '../core/index.ts'
+import { AirsealError, utf8 } from '../core/index.ts'
 import { jsonAnswer } from './answer.ts'
 import type { Route } from './exchange.ts'
 
@@ -27,7 +27,16 @@ function operationRoute(operation: 'attest' | 'sign' | 'verify'): Route {
 }
 
 /** `POST /v1/verify`, the one that must be fast. */
-export const verifyImages: Route = operationRoute('verify')
+export const verifyImages: Route = {
+  ...operationRoute('verify'),
+  known: ({ verdicts }, bytes) => verdicts.known(bytes),
+  handle: async ({ services, body, bytes, caller }) => {
+    const answer = await services.operations.verify(body, caller)
+    const text = utf8(JSON.stringify(answer))
+    services.verdicts.remember(bytes, answer, text)
+    return { status: 200, contentType: 'application/json', body: text }
+  },
+}
 
 export const AIRSEAL_ROUTES: readonly Route[] = [
   verifyImages,
@@ -102,6 +111,7 @@ function welcome(version: string): string {
 POST /v1/sign              sign images
 POST /v1/attest            sign statements about images
 POST /v1/verify            verify images
+GET  /v1/evidence/DIGEST   what is known here about an image
 GET  /v1/trust/NAME        cosign.pub, rekor.pub, trusted_root.json, signing_config.json
      /api/v1/log           transparency log, as Rekor 1 (rekor-cli, cosign)
 GET  /healthz, /readyz     alive, able to sign checkpoints

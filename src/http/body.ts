@@ -16,20 +16,22 @@ const MAX_HELD = 256 * 1024 * 1024
 const FREE = 64 * 1024
 let held = 0
 
+const NO_BODY = Promise.resolve(Buffer.alloc(0))
+
 /**
- * Reads a request's JSON. No body at all gives null.
- * @throws AirsealError CONTENT_TYPE, TOO_LARGE, OVERLOADED, JSON_INVALID
+ * Reads the bytes of a request that must be JSON; none when it has no body.
+ * @throws AirsealError CONTENT_TYPE at once; the promise: TOO_LARGE, OVERLOADED, REQUEST_INVALID
  */
-export async function readJson(
-  request: IncomingMessage,
-  limit: number,
-  maxValues = MAX_VALUES,
-): Promise<Json> {
+export function readBytes(request: IncomingMessage, limit: number): Promise<Buffer> {
   const { headers } = request
   if (headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0')
-    return null
+    return NO_BODY
   checkContentType(headers['content-type'], headers['content-encoding'])
-  const bytes = await readBody(request, limit)
+  return readBody(request, limit)
+}
+
+/** The JSON in the bytes of a body; null when there are none. @throws AirsealError JSON_INVALID */
+export function parseBody(bytes: Uint8Array, maxValues = MAX_VALUES): Json {
   if (bytes.length === 0) return null
   return parseJson(fromUtf8(bytes, 'the body', 'JSON_INVALID'), {
     maxDepth: MAX_DEPTH,

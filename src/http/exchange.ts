@@ -3,7 +3,7 @@ import { AirsealError, asAirsealError, type Json } from '../core/index.ts'
 import { checkAccept } from './accept.ts'
 import { authorise, type Permission } from './access.ts'
 import { errorAnswer, type Answer, type Dialect } from './answer.ts'
-import { readJson } from './body.ts'
+import { parseBody, readBytes } from './body.ts'
 import type { Caller, HttpServices, Transport } from './model.ts'
 
 export interface Route {
@@ -21,6 +21,8 @@ export interface Route {
   readonly jsonErrorPrefix?: string
   /** Values in the body at most. Default: enough for every request that carries no document of its own. */
   readonly maxValues?: number
+  /** The answer to a body whose bytes were seen before; null: none is known. Asked when the caller may ask. */
+  readonly known?: (services: HttpServices, bytes: Uint8Array) => Uint8Array | null
   readonly handle: (call: Call) => Promise<Answer> | Answer
 }
 
@@ -32,6 +34,8 @@ export interface Call {
   readonly parameters: Readonly<Record<string, string>>
   /** Parsed body of a POST; null for no body. */
   readonly body: Json
+  /** The bytes of the body. */
+  readonly bytes: Uint8Array
 }
 
 /** One listener's surroundings. */
@@ -42,6 +46,7 @@ export interface Site {
 }
 
 const NO_PARAMETERS = {}
+const NO_BYTES = new Uint8Array()
 const NO_QUERY = new URLSearchParams()
 const CLIENT_LEFT = 499
 
@@ -70,9 +75,19 @@ export async function serve(
         : route.permission
     caller = authorise(request, permission, site.services.access, site.transport)
     if (route.produces !== null) checkAccept(request.headers.accept, route.produces)
-    const body =
-      route.method === 'POST' ? await readJson(request, site.maxBodyBytes, route.maxValues) : null
-    answer = await route.handle({ services: site.services, caller, query, parameters, body })
+    const bytes = route.method === 'POST' ? await readBytes(request, site.maxBodyBytes) : NO_BYTES
+    const known = route.known?.(site.services, bytes) ?? null
+    if (known === null) {
+      const body = parseBody(bytes, route.maxValues)
+      answer = await route.handle({
+        services: site.services,
+        caller,
+        query,
+        parameters,
+        body,
+        bytes,
+      })
+    } else answer = { status: 200, contentType: 'application/json', body: known }
   } catch (thrown) {
     failure = asAirsealError(thrown)
     answer = errorAnswer(failure, route.dialect, route.jsonErrorPrefix)

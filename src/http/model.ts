@@ -1,4 +1,4 @@
-import type { Json } from '../core/index.ts'
+import type { Digest, Json } from '../core/index.ts'
 import type { Rekor } from '../rekor/index.ts'
 import type { Permission } from './access.ts'
 
@@ -56,6 +56,15 @@ export interface HttpServices {
       { readonly permission: Permission; readonly run: Operation }
     >
   }
+  /** Answers to `POST /v1/verify` by the bytes that asked. */
+  readonly verdicts: {
+    /** Null: not known, or it holds no longer. */
+    readonly known: (body: Uint8Array) => Uint8Array | null
+    /** Takes the text of an answer of the operation `verify`. */
+    readonly remember: (body: Uint8Array, answer: Json, text: Uint8Array) => void
+  }
+  /** What is known here about an image, as JSON. */
+  readonly evidence: (digest: Digest) => Promise<Json>
   /** A public file of the trust directory; null when there is none of that name. */
   readonly trustFile: (
     name: string,

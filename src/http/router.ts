@@ -4,6 +4,7 @@ import { AirsealError, asAirsealError } from '../core/index.ts'
 import { AIRSEAL_ROUTES, MANAGED } from './airseal-routes.ts'
 import { errorAnswer, type Answer, type Dialect } from './answer.ts'
 import { isRekorPath, record, send, serve, type Route, type Site } from './exchange.ts'
+import { EVIDENCE_ROUTES } from './evidence-routes.ts'
 import { REKOR_ROUTES } from './rekor-routes.ts'
 
 /** Rekor's answer to a browser that asks before it calls. */
@@ -27,7 +28,11 @@ export function createRouter(site: Site): RequestListener {
   app.set('trust proxy', false)
   app.enable('case sensitive routing')
   app.enable('strict routing')
-  for (const [pattern, routes] of byPattern([...REKOR_ROUTES, ...AIRSEAL_ROUTES])) {
+  for (const [pattern, routes] of byPattern([
+    ...REKOR_ROUTES,
+    ...EVIDENCE_ROUTES,
+    ...AIRSEAL_ROUTES,
+  ])) {
     const path = app.route(pattern)
     for (const route of routes) {
       const run = (request: Request, response: Response): Promise<void> =>

@@ -11,6 +11,8 @@ export type {
   SignedHead,
   TransparencyLog,
 } from './model.ts'
+export { openEvidenceDatabase } from './evidence-cache.ts'
+export type { EvidenceDatabase } from './evidence-cache.ts'
 export { openLog } from './open-log.ts'
 export type { LogOptions } from './open-log.ts'
 export type { Records } from './records.ts'

@@ -1,6 +1,6 @@
 import { AirsealError, digestOf, utf8, type Digest } from '../core/index.ts'
 import { mapLimited } from './concurrency.ts'
-import { checkTotal } from './legacy.ts'
+import { checkTotal, type LegacyLayer } from './legacy.ts'
 import { descriptorJson, type Descriptor } from './manifest.ts'
 import { BUNDLE_PREFIX, MANIFEST_KINDS, MEDIA_TYPES } from './media-types.ts'
 import type { Referrer, Repository } from './repository.ts'
@@ -77,13 +77,37 @@ export function buildBundleReferrer({
   }
 }
 
+/** What refers to an image and is evidence about it. */
+export interface ReferredEvidence {
+  readonly bundles: readonly StoredBundle[]
+  /** Layers as they lie under `.sig` tags, in cosign's experimental OCI 1.1 layout: manifests of their own. */
+  readonly signatures: readonly LegacyLayer[]
+  /** Layers as they lie under `.att` tags, likewise. */
+  readonly attestations: readonly LegacyLayer[]
+}
+
+/** Takes the bytes that are about to be read into account. @throws AirsealError when they are too many */
+export type Account = (bytes: number) => void
+
 /**
- * Every Sigstore bundle that refers to the manifest `digest`. Each referrer is opened and judged by what it holds, never by how it is
- * listed: fallback indexes written by go-containerregistry before April 2026 name a wrong artifactType. Referrers that are something
- * else, that name another subject or that no longer exist are passed over.
+ * Every Sigstore bundle that refers to the manifest `digest`. See {@link readReferredEvidence}.
  * @throws AirsealError TOO_LARGE beyond 1000 referrers, 128 bundles, 16 MiB for one or 64 MiB for all
  */
 export async function readBundles(repository: Repository, digest: Digest): Promise<StoredBundle[]> {
+  return [...(await readReferredEvidence(repository, digest)).bundles]
+}
+
+/**
+ * Everything that refers to the manifest `digest` and is evidence about it. Each referrer is opened and judged by what it holds, never by
+ * how it is listed: fallback indexes written by go-containerregistry before April 2026 name a wrong artifactType. Referrers that are
+ * something else, that name another subject or that no longer exist are passed over.
+ * @throws AirsealError TOO_LARGE beyond 1000 referrers, 128 pieces of evidence, 16 MiB for one or 64 MiB for all
+ */
+export async function readReferredEvidence(
+  repository: Repository,
+  digest: Digest,
+  account: Account = () => undefined,
+): Promise<ReferredEvidence> {
   const { descriptors } = await repository.referrers(digest)
   const images = new Set(
     descriptors
@@ -91,45 +115,65 @@ export async function readBundles(repository: Repository, digest: Digest): Promi
       .map((each) => each.digest),
   )
   const opened = await mapLimited([...images], PARALLEL, (each) =>
-    bundleLayer(repository, each, digest),
+    evidenceLayers(repository, each, digest),
   )
-  const found = opened.filter((each) => each !== null)
+  const found = opened.flat()
   if (found.length > MAX_BUNDLES) {
     throw new AirsealError(
       'TOO_LARGE',
       `${digest} has too many bundles: ${found.length}, at most ${MAX_BUNDLES} are read`,
     )
   }
-  checkTotal(
-    found.map(({ descriptor }) => descriptor),
-    `bundles of ${digest}`,
-  )
-  return mapLimited(found, PARALLEL, async ({ descriptor, manifestDigest }) => ({
-    descriptor,
-    manifestDigest,
-    blob: await repository.readBlob(descriptor, MAX_BUNDLE),
+  const layers = found.map(({ descriptor }) => descriptor)
+  account(checkTotal(layers, `evidence that refers to ${digest}`))
+  const read = await mapLimited(found, PARALLEL, async (layer) => ({
+    ...layer,
+    annotations: layer.descriptor.annotations,
+    blob: await repository.readBlob(layer.descriptor, MAX_BUNDLE),
   }))
+  return {
+    bundles: read
+      .filter(({ kind }) => kind === 'bundle')
+      .map(({ descriptor, manifestDigest, blob }) => ({ descriptor, manifestDigest, blob })),
+    signatures: read.filter(({ kind }) => kind === 'signature').map(legacyLayer),
+    attestations: read.filter(({ kind }) => kind === 'attestation').map(legacyLayer),
+  }
 }
 
-async function bundleLayer(
+function legacyLayer({ descriptor, annotations, blob }: LegacyLayer): LegacyLayer {
+  return { descriptor, annotations, blob }
+}
+
+interface EvidenceLayer {
+  readonly kind: 'bundle' | 'signature' | 'attestation'
+  readonly descriptor: Descriptor
+  readonly manifestDigest: Digest
+}
+
+async function evidenceLayers(
   repository: Repository,
   manifestDigest: Digest,
   subject: Digest,
-): Promise<Omit<StoredBundle, 'blob'> | null> {
+): Promise<EvidenceLayer[]> {
   try {
     const { manifest } = await repository.readManifest(manifestDigest)
-    if (manifest.kind !== 'image' || manifest.subject?.digest !== subject) return null
-    const [descriptor, ...others] = manifest.layers
-    if (
-      descriptor === undefined ||
-      others.length > 0 ||
-      !descriptor.mediaType.startsWith(BUNDLE_PREFIX)
-    )
-      return null
-    return { descriptor, manifestDigest }
+    if (manifest.kind !== 'image' || manifest.subject?.digest !== subject) return []
+    const layers = manifest.layers.flatMap((descriptor) => {
+      const kind = kindOf(descriptor)
+      return kind === null ? [] : [{ kind, descriptor, manifestDigest }]
+    })
+    const bundles = layers.filter(({ kind }) => kind === 'bundle')
+    // A bundle is the only layer of its manifest, as cosign has it.
+    return bundles.length > 0 && manifest.layers.length > 1 ? [] : layers
   } catch (error) {
     const code = error instanceof AirsealError ? error.code : undefined
-    if (code === 'IMAGE_NOT_FOUND' || code === 'MANIFEST_INVALID') return null
+    if (code === 'IMAGE_NOT_FOUND' || code === 'MANIFEST_INVALID') return []
     throw error
   }
+}
+
+function kindOf({ mediaType }: Descriptor): EvidenceLayer['kind'] | null {
+  if (mediaType.startsWith(BUNDLE_PREFIX)) return 'bundle'
+  if (mediaType === MEDIA_TYPES.simpleSigning) return 'signature'
+  return mediaType === MEDIA_TYPES.dsseEnvelope ? 'attestation' : null
 }

@@ -1,5 +1,5 @@
-export { buildBundleReferrer, readBundles } from './bundles.ts'
-export type { BundleReferrer, StoredBundle } from './bundles.ts'
+export { buildBundleReferrer, readBundles, readReferredEvidence } from './bundles.ts'
+export type { Account, BundleReferrer, ReferredEvidence, StoredBundle } from './bundles.ts'
 export { initLayout, openLayoutRepository } from './layout.ts'
 export { appendLegacyLayer, legacyTag, readLegacyLayers } from './legacy.ts'
 export type { LegacyKind, LegacyLayer, NewLayer } from './legacy.ts'

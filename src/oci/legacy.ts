@@ -48,12 +48,14 @@ export function legacyTag(digest: Digest, kind: LegacyKind): string {
 /**
  * What is kept under the `.sig` or `.att` tag of the image `digest`, in its order; empty when the tag does not exist. Blobs are checked
  * against their digests; nothing else is. Layers that share a blob share the array.
+ * @param account - told how many bytes are about to be read; what it throws stops the reading
  * @throws AirsealError TOO_LARGE beyond 1000 layers, 16 MiB for one or 64 MiB for all; MANIFEST_INVALID when the tag holds an index
  */
 export async function readLegacyLayers(
   repository: Repository,
   digest: Digest,
   kind: LegacyKind,
+  account: (bytes: number) => void = () => undefined,
 ): Promise<LegacyLayer[]> {
   const tag = legacyTag(digest, kind)
   const stored = await repository.readManifestByTag(tag)
@@ -62,7 +64,7 @@ export async function readLegacyLayers(
   // By digest, since signatures of one payload by several keys name the same blob.
   const unique = new Map(layers.map((layer) => [layer.digest, layer]))
   // Every layer counts, since every layer is judged: one large blob named by all would be minutes of work.
-  checkTotal(layers, `tag ${tag}`)
+  account(checkTotal(layers, `tag ${tag}`))
   const blobs = new Map<Digest, Uint8Array>()
   await mapLimited([...unique.values()], PARALLEL, async (layer) => {
     blobs.set(layer.digest, await repository.readBlob(layer, MAX_BLOB))
@@ -79,8 +81,8 @@ export async function readLegacyLayers(
   })
 }
 
-/** @throws AirsealError TOO_LARGE when what is declared is more than is read of one image */
-export function checkTotal(declared: readonly Pick<Descriptor, 'size'>[], what: string): void {
+/** @returns the bytes in all. @throws AirsealError TOO_LARGE when what is declared is more than is read of one image */
+export function checkTotal(declared: readonly Pick<Descriptor, 'size'>[], what: string): number {
   const total = declared.reduce((sum, { size }) => sum + size, 0)
   if (total > MAX_TOTAL) {
     throw new AirsealError(
@@ -88,6 +90,7 @@ export function checkTotal(declared: readonly Pick<Descriptor, 'size'>[], what: 
       `${what} holds ${total} bytes, at most ${MAX_TOTAL} are read`,
     )
   }
+  return total
 }
 
 /**

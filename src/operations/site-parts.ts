@@ -1,9 +1,11 @@
 import type { Config } from '../config.ts'
 import type { Clock, JsonObject, PublicKey } from '../core/index.ts'
 import type { DataDirectory } from '../data-directory.ts'
+import type { EvidenceStore } from '../evidence/index.ts'
 import type { Caller } from '../http/index.ts'
 import type { Records, TransparencyLog } from '../log/index.ts'
 import type { RegistrySettings } from '../oci/index.ts'
+import type { PolicyStore } from '../policy-store.ts'
 import type { CurrentTrust } from '../site-trust.ts'
 import type { Signer } from '../../keys/index.ts'
 
@@ -20,6 +22,9 @@ export interface SiteParts {
   readonly logKey: PublicKey
   readonly registrySettings: RegistrySettings
   readonly trust: CurrentTrust
+  readonly policies: PolicyStore
+  /** Evidence that is known here; imports add to it. */
+  readonly evidence: EvidenceStore
   /** URL under which clients reach the service, without slash at the end. */
   readonly publicUrl: string
   /** Of the passphrase-protected key files; asked for once. */

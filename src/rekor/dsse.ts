@@ -12,7 +12,7 @@ import {
   stringMember,
 } from './members.ts'
 import { entryError } from './problems.ts'
-import { verifyEnvelopeSignature } from './signatures.ts'
+import { envelopeVerifier } from './signatures.ts'
 import { statementKeys } from './statement-keys.ts'
 import type { Verifier, VerifierCache } from './verifier.ts'
 
@@ -117,12 +117,12 @@ async function coverSignatures(
   envelope: EnvelopeText,
   keys: readonly Verifier[],
 ): Promise<ReadonlyMap<string, Verifier>> {
-  const message = pae(envelope.payloadType, envelope.payload)
+  const verify = envelopeVerifier(pae(envelope.payloadType, envelope.payload))
   const wanted = new Map(envelope.signatures.map(({ text, bytes }) => [text, bytes]))
   const covered = new Map<string, Verifier>()
   for (const verifier of keys) {
     if (covered.size === wanted.size) break
-    const found = await firstVerified(verifier, message, wanted)
+    const found = await firstVerified(verifier, verify, wanted)
     if (found === null) {
       throw entryError(
         'could not verify envelope: accepted signatures do not match threshold, Found: 0, Expected 1',
@@ -137,11 +137,11 @@ async function coverSignatures(
 
 async function firstVerified(
   verifier: Verifier,
-  message: Uint8Array,
+  verify: ReturnType<typeof envelopeVerifier>,
   signatures: ReadonlyMap<string, Uint8Array>,
 ): Promise<string | null> {
   for (const [text, bytes] of signatures) {
-    if (await verifyEnvelopeSignature(verifier.key, message, bytes)) return text
+    if (await verify(verifier.key, bytes)) return text
   }
   return null
 }

@@ -13,7 +13,7 @@ import {
   stringMember,
 } from './members.ts'
 import { entryError } from './problems.ts'
-import { verifyEnvelopeSignature } from './signatures.ts'
+import { envelopeVerifier } from './signatures.ts'
 import { statementKeys } from './statement-keys.ts'
 import type { Verifier, VerifierCache } from './verifier.ts'
 
@@ -40,10 +40,10 @@ export const intoto001: EntryKind = async (spec, purpose, verifiers) => {
   }
   const text = stringMember(content, 'envelope', 'spec.content')
   const envelope = parseEnvelopeText(text)
-  const message = pae(envelope.payloadType, envelope.payload)
+  const verify = envelopeVerifier(pae(envelope.payloadType, envelope.payload))
   let verified = false
   for (const { bytes } of envelope.signatures) {
-    verified ||= await verifyEnvelopeSignature(verifier.key, message, bytes)
+    verified ||= await verify(verifier.key, bytes)
   }
   if (!verified)
     throw entryError(
@@ -93,9 +93,9 @@ export const intoto002: EntryKind = async (spec, purpose, verifiers) => {
     )
   }
   const payload = dsseBase64(innerText(envelope, 'payload'), 'envelope.payload')
-  const message = pae(payloadType, payload)
+  const verify = envelopeVerifier(pae(payloadType, payload))
   for (const { verifier, bytes } of signatures) {
-    if (!(await verifyEnvelopeSignature(verifier.key, message, bytes))) {
+    if (!(await verify(verifier.key, bytes))) {
       throw entryError(
         'verifying signature: a signature of the envelope does not verify with its public key',
       )

@@ -1,4 +1,4 @@
-import { verifyMessage } from '../core/index.ts'
+import { messageVerifier } from '../core/index.ts'
 import type { PublicKey } from '../core/index.ts'
 
 /**
@@ -34,12 +34,12 @@ function derInteger(bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * Verifies a signature over a message as Rekor does for envelopes: SHA-256 for every ECDSA and RSA key, Ed25519 pure.
+ * Verifies signatures over a message as Rekor does for envelopes: SHA-256 for every ECDSA and RSA key, Ed25519 pure. The message is hashed
+ * once, since every key may be tried on every signature.
  */
-export function verifyEnvelopeSignature(
-  key: PublicKey,
+export function envelopeVerifier(
   message: Uint8Array,
-  signature: Uint8Array,
-): Promise<boolean> {
-  return verifyMessage(key, 'sha256', message, derSignature(key, signature))
+): (key: PublicKey, signature: Uint8Array) => Promise<boolean> {
+  const verify = messageVerifier(message)
+  return (key, signature) => verify(key, 'sha256', derSignature(key, signature))
 }

@@ -1,2 +1,3 @@
 export { createSigning } from './signing.ts'
+export type { SignedPiece } from './publish.ts'
 export type { Signing, SigningParts } from './signing.ts'

@@ -98,13 +98,9 @@ async function publishBundle(
   entry: LoggedEntry,
 ): Promise<Published> {
   const { content, subject } = job
+  const bundle = bundleOf(job, entry)
   if (content.kind !== 'envelope')
     throw new AirsealError('INTERNAL', 'a bundle is made of an envelope only')
-  const bundle = bundleText({
-    content: { kind: 'dsse', envelope: parseEnvelope(content.text) },
-    publicKeyHint: toBase64(fromHex(job.keyId, 'key id')),
-    entry: evidenceOf(entry),
-  })
   const referrer = buildBundleReferrer({
     bundle: utf8(bundle),
     subject,
@@ -125,6 +121,41 @@ async function isListed(
 ): Promise<boolean> {
   const { descriptors } = await repository.referrers(subject)
   return descriptors.some(({ digest }) => digest === referrer)
+}
+
+/** An artefact as evidence about its image. */
+export type SignedPiece =
+  | {
+      readonly format: 'legacy'
+      readonly kind: 'signature' | 'attestation'
+      readonly payload: Uint8Array
+      readonly annotations: Readonly<Record<string, string>>
+    }
+  | { readonly format: 'bundle'; readonly text: string }
+
+/** The artefacts of a logged job, as verifiers find them beside the image. */
+export function signedPieces(job: JobDocument): readonly SignedPiece[] {
+  const entry = loggedEntry(job)
+  return job.artifacts.map((kind) => {
+    if (kind === 'bundle') return { format: 'bundle', text: bundleOf(job, entry) }
+    const { blob, annotations } = legacyLayer(job, entry)
+    return {
+      format: 'legacy',
+      kind: kind === 'sig' ? 'signature' : 'attestation',
+      payload: blob,
+      annotations,
+    }
+  })
+}
+
+function bundleOf({ content, keyId }: JobDocument, entry: LoggedEntry): string {
+  if (content.kind !== 'envelope')
+    throw new AirsealError('INTERNAL', 'a bundle is made of an envelope only')
+  return bundleText({
+    content: { kind: 'dsse', envelope: parseEnvelope(content.text) },
+    publicKeyHint: toBase64(fromHex(keyId, 'key id')),
+    entry: evidenceOf(entry),
+  })
 }
 
 /** What the artefact carries of its log entry. */

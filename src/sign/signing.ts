@@ -4,6 +4,7 @@ import {
   canonicalJson,
   sha256Hex,
   type Clock,
+  type Digest,
   type Json,
   type JsonObject,
 } from '../core/index.ts'
@@ -30,7 +31,7 @@ import {
   type JobDocument,
   type SignedContent,
 } from './job.ts'
-import { publish } from './publish.ts'
+import { publish, signedPieces, type SignedPiece } from './publish.ts'
 import {
   parseAttestRequest,
   parseSignRequest,
@@ -51,6 +52,8 @@ export interface SigningParts {
   readonly registrySettings: RegistrySettings
   readonly defaultFormats: SignatureFormats
   readonly clock: Clock
+  /** Told of every artefact once its log entry is durable, so that it counts as known here. Must not throw. */
+  readonly onLogged?: (digest: Digest, pieces: readonly SignedPiece[], place: string) => void
 }
 
 export interface Signing {
@@ -199,6 +202,7 @@ export function createSigning(parts: SigningParts): Signing {
         time: parts.clock(),
       })
     }
+    parts.onLogged?.(logged.subject.digest, signedPieces(logged), placeOf(logged.location))
     const published = await publish(
       repository ?? (await repositoryAt(job.location, parts.registrySettings)),
       logged,
@@ -265,6 +269,13 @@ export function createSigning(parts: SigningParts): Signing {
   }
 
   return { sign, attest, finishPending }
+}
+
+/** For people. */
+function placeOf(location: JobDocument['location']): string {
+  return location.kind === 'registry'
+    ? `${location.registry}/${location.repository}`
+    : `oci:${location.directory}`
 }
 
 /** Names what is signed: equal for two requests exactly when one signature serves both. 64 hex digits. */

@@ -98,6 +98,7 @@ function claimOfMessage(
     envelope: null,
     annotations: {},
     reference: null,
+    statement: null,
   }
 }
 

@@ -72,6 +72,7 @@ export function claimOfEnvelope(
     stamped: evidence.stamped ?? only.sig,
     annotations: subject.annotations,
     reference: null,
+    statement: { statement, subjectName: subject.name },
     unchecked: evidence.unchecked,
   }
 }

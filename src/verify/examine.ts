@@ -1,9 +1,11 @@
 import { AirsealError, isObject, toHex } from '../core/index.ts'
 import type { Digest, JsonObject } from '../core/index.ts'
-import type { LogEntryEvidence } from '../sigstore/index.ts'
+import type { LogEntryEvidence, Statement } from '../sigstore/index.ts'
 import { leafHash } from '../tlog/index.ts'
 import type { Bound } from './binding.ts'
 import { checkCertificate } from './certified.ts'
+import { checkConditions } from './conditions.ts'
+import { holdsUntil } from './holds.ts'
 import { checkEntry, provenTime, within } from './log-entry.ts'
 import type { EvidenceUsed, Policy, Trust, TrustedKey, Verdict } from './model.ts'
 import { refusal, type Refusal } from './reasons.ts'
@@ -46,6 +48,8 @@ export interface Claim {
   readonly annotations: JsonObject
   /** Signed name of the image; null when the format has none. */
   readonly reference: string | null
+  /** The in-toto statement that was signed, with the subject that has the digest; null for simple signing and messages. */
+  readonly statement: { readonly statement: Statement; readonly subjectName: string } | null
   readonly unchecked: readonly string[]
 }
 
@@ -67,6 +71,7 @@ export class Examination {
       payloadSha256: null,
       predicateType: null,
       entry: null,
+      holdsUntil: null,
     }
   }
 
@@ -114,14 +119,16 @@ export class Examination {
       ...entries.flatMap((entry) => provenTime(entry) ?? []),
       ...stamps.map(({ time }) => time),
     ]
-    this.note({ entry: entries[0] ?? null, times })
+    const holds = holdsUntil({ signer, entries, stamps, trust, policy, now })
+    this.note({ entry: entries[0] ?? null, times, holdsUntil: holds })
     return (
       this.#checkThresholds(entries, stamps) ??
       checkRevoked(entries, trust) ??
       checkPlace(signer.trustedKey, entries) ??
       (await this.#checkSigner(signer, times)) ??
       checkAnnotations(claim.annotations, policy) ??
-      checkIdentity(claim.reference, policy) ?? [
+      checkIdentity(claim.reference, policy) ??
+      checkConditions(claim.statement, this.#question) ?? [
         ...(entries.length === 0 ? ['transparency log'] : []),
         ...(claim.timestamps.length > stamps.length ? ['RFC 3161 time stamps'] : []),
         ...(signer.certified !== null && times.length === 0 ? ['time of signing'] : []),

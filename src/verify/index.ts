@@ -1,12 +1,14 @@
 export { verifyBlobBundle, verifyBundle, verifyBundleAttestation } from './bundle.ts'
 export type { BundleQuestion } from './bundle.ts'
 export type { AttestationQuestion, Question } from './examine.ts'
-export { judgeAttestations, judgeSignatures, MAX_EVIDENCE } from './judge.ts'
-export type { Judgement } from './judge.ts'
+export { judgeAttestations, judgeDemand, judgeSignatures, MAX_EVIDENCE } from './judge.ts'
+export type { Demand, Judgement, Subject } from './judge.ts'
 export { verifyLegacyAttestation, verifyLegacySignature } from './legacy.ts'
 export type { LegacyLayerEvidence } from './legacy.ts'
 export type { CertifiedIdentity } from '../x509/index.ts'
 export type {
+  Condition,
+  ConditionInput,
   Evidence,
   EvidenceUsed,
   IndexRange,

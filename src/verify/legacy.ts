@@ -56,6 +56,7 @@ export function verifyLegacySignature(
       stamped: signature,
       annotations: signing.optional,
       reference: signing.reference,
+      statement: null,
       unchecked: uncheckedOf(question),
     }
   })

@@ -1,4 +1,4 @@
-import type { HashName, PublicKey } from '../core/index.ts'
+import type { HashName, Json, PublicKey } from '../core/index.ts'
 import type { LogEntryEvidence, Validity } from '../sigstore/index.ts'
 import type { CertifiedIdentity, GithubWorkflow, Link } from '../x509/index.ts'
 import type { TextPattern } from './pattern.ts'
@@ -96,6 +96,27 @@ export interface SignerPolicy {
   readonly workflow?: { readonly [claim in keyof GithubWorkflow]?: string | undefined } | undefined
 }
 
+/** What is asked of the predicate of an attestation whose signature and log entry hold. */
+export interface Condition {
+  /** For people. */
+  readonly source: string
+  /** True when the answer may change with time alone; it then holds for the minute that it was asked in. */
+  readonly usesTime: boolean
+  /** @throws AirsealError when there is no answer, which counts as no */
+  test(input: ConditionInput): boolean
+}
+
+export interface ConditionInput {
+  readonly predicate: Json
+  readonly predicateType: string
+  /** Name of the subject that has the digest; empty when it has none. */
+  readonly subjectName: string
+  /** The digest that is asked about. */
+  readonly digest: string
+  /** Start of the current minute, milliseconds since 1970: so an answer that rests on time can be kept until the next one. */
+  readonly now: number
+}
+
 /** What is demanded. Absent members demand nothing, apart from `requireLog`. */
 export interface Policy {
   /** Names of the trusted keys that count; absent: all of them. */
@@ -117,6 +138,8 @@ export interface Policy {
   readonly requireLog?: boolean | undefined
   /** Predicate type (URI) that an attestation must have; compared literally. */
   readonly predicateType?: string | undefined
+  /** What must hold of the predicate of an attestation, each of them; signatures have none, so they never meet one. */
+  readonly conditions?: readonly Condition[] | undefined
   /**
    * Names of which a legacy payload must bear one as `docker-reference`. Bundles carry no name, so they never satisfy it.
    * Absent: not compared, as with cosign, so that mirrors keep verifying.
@@ -155,6 +178,11 @@ export interface EvidenceUsed {
   readonly predicateType: string | null
   /** The log entry, set only when it was verified. */
   readonly entry: LogEntryEvidence | null
+  /**
+   * Moment, milliseconds since 1970, from which the verdict must be found anew though trust, question and evidence are the same; null: it
+   * holds as long as they are.
+   */
+  readonly holdsUntil: number | null
 }
 
 /** The judgement of one piece of evidence. Everything that is not a complete success is a rejection. */

@@ -150,6 +150,14 @@ export const REASONS = {
     sentence: 'The signature names another repository.',
     remedy: 'Sign under the name that the policy asks for, or change the policy.',
   },
+  CONDITION_NOT_MET: {
+    sentence: 'The attestation does not meet a condition.',
+    remedy: 'Look at the predicate; attest again when what it says has changed.',
+  },
+  SIGNERS_MISSING: {
+    sentence: 'Fewer distinct signers than demanded signed it.',
+    remedy: 'Have the missing ones sign; one signer with two keys of the same name counts once.',
+  },
   ENTRY_REVOKED: {
     sentence: 'The log entry was revoked.',
     remedy: 'Do not use the image; the message says why the entry was revoked.',

@@ -1,4 +1,4 @@
-import { verifyDigest, verifyMessage } from '../core/index.ts'
+import { messageVerifier, verifyDigest } from '../core/index.ts'
 import type { HashName } from '../core/index.ts'
 import type { Policy, Trust, TrustedKey } from './model.ts'
 import { refusal, type Refusal } from './reasons.ts'
@@ -40,13 +40,14 @@ export async function findSigner(
   claimedKeyIds: ReadonlySet<string>,
 ): Promise<Signer | Refusal> {
   const claimed = keys.filter(({ key }) => claimedKeyIds.has(key.id))
+  const verify = 'message' in signed ? messageVerifier(signed.message) : null
   for (const key of [...claimed, ...keys.filter((one) => !claimed.includes(one))]) {
     for (const hash of hashesOf(key)) {
       const good =
         'message' in signed
-          ? await verifyMessage(key.key, hash ?? 'sha256', signed.message, signature)
+          ? await verify?.(key.key, hash ?? 'sha256', signature)
           : hash === signed.hash && (await verifyDigest(key.key, hash, signed.digest, signature))
-      if (good) return { key, hash }
+      if (good === true) return { key, hash }
     }
   }
   const [first] = claimed

@@ -24,6 +24,11 @@ const PLANTED: readonly (readonly [rule: string, file: string, text: string])[] 
     "import { x } from '../sigstore/index.ts'\nexport const y = x\n",
   ],
   [
+    'expressions-imports',
+    'src/expressions/up.ts',
+    "import { x } from '../verify/index.ts'\nexport const y = x\n",
+  ],
+  [
     'oci-imports',
     'src/oci/up.ts',
     "import { x } from '../sigstore/index.ts'\nexport const y = x\n",
@@ -105,6 +110,11 @@ const PLANTED: readonly (readonly [rule: string, file: string, text: string])[] 
     'sqlite-in-log-only',
     'src/rekor/sql.ts',
     "import D from 'better-sqlite3'\nexport const y = D\n",
+  ],
+  [
+    'expressions-in-one-folder',
+    'src/rekor/cel.ts',
+    "import { run } from '@bufbuild/cel'\nexport const y = run\n",
   ],
   ['express-in-http-only', 'src/rekor/web.ts', "import e from 'express'\nexport const y = e\n"],
   [

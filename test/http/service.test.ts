@@ -286,6 +286,8 @@ t.test('the Unix socket is the operator, private, and replaces a stale one', asy
       verify: operation,
       managed: new Map([['key/list', { permission: 'manage', run: operation }]]),
     },
+    verdicts: { known: () => null, remember: () => undefined },
+    evidence: async () => null,
     trustFile: () => null,
     ready: () => Promise.resolve({ ready: true, checks: {} }),
     access: { tokens: parseTokens(`ci ${TOKEN}`), writeToken: 'required' },

@@ -123,11 +123,15 @@ void t.test(
     const ask = (members: Record<string, unknown>) =>
       parseVerifyRequest({ images: ['registry.test/a'], ...(members as Record<string, string>) })
     const whole = { certificateIdentity: 'a@corp.test', certificateOidcIssuer: 'https://id.test' }
-    t.match(ask(whole).signer, {
+    const signerOf = (members: Record<string, unknown>) => {
+      const { asked } = ask(members)
+      return Array.isArray(asked) ? asked[0]?.identities[0] : undefined
+    }
+    t.match(signerOf(whole), {
       subject: { exact: 'a@corp.test' },
       issuer: { exact: 'https://id.test' },
     })
-    t.equal(ask({}).signer, null)
+    t.equal(signerOf({}), undefined)
     const refused = { code: 'REQUEST_INVALID' }
     t.throws(() => ask({ certificateIdentity: 'a' }), refused)
     t.throws(() => ask({ certificateOidcIssuer: 'a' }), refused)
