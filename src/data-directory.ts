@@ -14,6 +14,8 @@ export interface DataDirectory {
   readonly initialising: string
   readonly signingKey: string
   readonly logKey: string
+  /** Root key of the trust bundle that `init` makes. */
+  readonly trustRootKey: string
   readonly passphrase: string
   readonly public: string
   readonly config: string
@@ -30,6 +32,7 @@ export function dataDirectory(root: string): DataDirectory {
     initialising: at('initialising'),
     signingKey: at('keys', 'cosign.key'),
     logKey: at('keys', 'rekor.key'),
+    trustRootKey: at('keys', 'trust-root.key'),
     passphrase: at('keys', 'passphrase'),
     public: at('public'),
     config: at('airseal.yaml'),
@@ -78,6 +81,7 @@ async function checkPermissions(directory: DataDirectory): Promise<void> {
     directory.database,
     directory.signingKey,
     directory.logKey,
+    directory.trustRootKey,
     directory.passphrase,
   ]) {
     const found = await lstat(path).catch((cause: unknown) => {

@@ -20,6 +20,7 @@ const COMMANDS: ReadonlyMap<string, readonly [string, () => Promise<{ command: C
       'verify-attestation',
       ['verify attestations of images', () => import('./cli/verify-attestation.ts')],
     ],
+    ['trust', ['look after the trust bundle', () => import('./cli/trust.ts')]],
     ['verify-blob', ['verify the signature of a file', () => import('./cli/verify-blob.ts')]],
     [
       'fsck',

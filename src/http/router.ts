@@ -5,6 +5,7 @@ import { AIRSEAL_ROUTES, MANAGED } from './airseal-routes.ts'
 import { errorAnswer, type Answer, type Dialect } from './answer.ts'
 import { isRekorPath, record, send, serve, type Route, type Site } from './exchange.ts'
 import { REKOR_ROUTES } from './rekor-routes.ts'
+import { TRUST_ROUTES } from './trust-routes.ts'
 
 /** Rekor's answer to a browser that asks before it calls. */
 const PREFLIGHT: Answer = {
@@ -27,7 +28,11 @@ export function createRouter(site: Site): RequestListener {
   app.set('trust proxy', false)
   app.enable('case sensitive routing')
   app.enable('strict routing')
-  for (const [pattern, routes] of byPattern([...REKOR_ROUTES, ...AIRSEAL_ROUTES])) {
+  for (const [pattern, routes] of byPattern([
+    ...REKOR_ROUTES,
+    ...TRUST_ROUTES,
+    ...AIRSEAL_ROUTES,
+  ])) {
     const path = app.route(pattern)
     for (const route of routes) {
       const run = (request: Request, response: Response): Promise<void> =>

@@ -1,7 +1,8 @@
 import type { Operations } from './operation.ts'
 import type { SiteParts } from './site-parts.ts'
+import { trustOperations } from './trust.ts'
 
 /** Every managed operation, area by area. */
-export function siteOperations(_site: SiteParts): Operations {
-  return {}
+export function siteOperations(site: SiteParts): Operations {
+  return { ...trustOperations(site) }
 }

@@ -5,6 +5,7 @@ import type { Caller } from '../http/index.ts'
 import type { Records, TransparencyLog } from '../log/index.ts'
 import type { RegistrySettings } from '../oci/index.ts'
 import type { CurrentTrust } from '../site-trust.ts'
+import type { TrustKeeper } from './trust-keeper.ts'
 import type { Signer } from '../../keys/index.ts'
 
 /** What operations work with; made once by app.ts. */
@@ -20,6 +21,8 @@ export interface SiteParts {
   readonly logKey: PublicKey
   readonly registrySettings: RegistrySettings
   readonly trust: CurrentTrust
+  /** The trust bundle in force, and what changes it. */
+  readonly trustKeeper: TrustKeeper
   /** URL under which clients reach the service, without slash at the end. */
   readonly publicUrl: string
   /** Of the passphrase-protected key files; asked for once. */

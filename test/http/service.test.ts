@@ -287,6 +287,7 @@ t.test('the Unix socket is the operator, private, and replaces a stale one', asy
       managed: new Map([['key/list', { permission: 'manage', run: operation }]]),
     },
     trustFile: () => null,
+    trustVersion: () => 1,
     ready: () => Promise.resolve({ ready: true, checks: {} }),
     access: { tokens: parseTokens(`ci ${TOKEN}`), writeToken: 'required' },
     version: 'x',
