@@ -68,7 +68,7 @@ export function parseDemand(members: Members, ownPki: boolean): DemandSpec {
   if (named !== null && threshold > named.length)
     throw members.invalid('keyThreshold', `is ${threshold}, and there are ${named.length} keys`)
   return {
-    name: type === null ? 'signatures' : type,
+    name: type ?? 'signatures',
     predicateType: type === null ? null : predicateTypeUri(type),
     keys: named,
     identities: signer === null ? [] : [signer],

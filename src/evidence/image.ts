@@ -12,6 +12,7 @@ import {
 } from '../verify/index.ts'
 import { collectEvidence, type Collected, type EvidenceKind } from './collect.ts'
 import type { EntryCheck } from './local-log.ts'
+import { pieceId } from './piece.ts'
 
 /** What holds for one image. `error`: it could not be found out, which callers must treat as no. */
 export interface ImageResult {
@@ -76,11 +77,15 @@ export function verifyReference(
   )
 }
 
-/** The same by any number of demands, with what was found. Never rejects. */
+/**
+ * The same by any number of demands, with what was found.
+ * @param known - evidence from elsewhere, judged together with what lies there: half of what is demanded may be in each place
+ */
 export async function judgeRepository(
   repository: Repository,
   digest: Digest,
   question: ImageDemands,
+  known: readonly Evidence[] = [],
 ): Promise<{ readonly result: ImageResult; readonly evidence: readonly Evidence[] }> {
   try {
     const collected = await collectEvidence(
@@ -89,9 +94,12 @@ export async function judgeRepository(
       kindsOf(question.demands),
       question.account,
     )
+    const there = new Set(collected.evidence.map(pieceId))
+    const others = known.filter((piece) => !there.has(pieceId(piece)))
+    const evidence = [...collected.evidence, ...others]
     return {
-      result: await judgeCollected(collected, digest, question),
-      evidence: collected.evidence,
+      result: await judgeCollected({ ...collected, evidence }, digest, question),
+      evidence,
     }
   } catch (thrown) {
     return { result: faultResult(asAirsealError(thrown)), evidence: [] }

@@ -8,7 +8,7 @@ import {
   parseStatement,
   type LogEntryEvidence,
 } from '../sigstore/index.ts'
-import type { CertifiedIdentity, Evidence } from '../verify/index.ts'
+import type { CertifiedIdentity, Demand, Evidence } from '../verify/index.ts'
 import type { ImageResult } from './image.ts'
 
 /**
@@ -17,7 +17,7 @@ import type { ImageResult } from './image.ts'
  * @param name - the image as it was asked for: with its digest, else with its tag
  */
 export function cosignSignatures(result: ImageResult, name: string, digest: Digest): JsonObject[] {
-  return verifiedOf(result).map(({ evidence, entry, identity }) => {
+  return verifiedOf(result, 'signature').map(({ evidence, entry, identity }) => {
     if (evidence.format === 'bundle') return bundleSignature(evidence.text, name, digest)
     const payload = parseSimpleSigning(evidence.payload)
     const optional = {
@@ -92,7 +92,7 @@ function bundleMember(entry: LogEntryEvidence | null): JsonObject {
 
 /** The verified attestations as `cosign verify-attestation` prints them: DSSE envelopes, each once although stored in two formats. */
 export function cosignAttestations(result: ImageResult): Json[] {
-  const texts = verifiedOf(result).map(({ evidence }) => {
+  const texts = verifiedOf(result, 'attestation').map(({ evidence }) => {
     if (evidence.format === 'legacy') {
       return envelopeText(parseEnvelope(fromUtf8(evidence.payload, 'the envelope')))
     }
@@ -108,10 +108,10 @@ interface Verified {
   readonly identity: CertifiedIdentity | null
 }
 
-function verifiedOf(result: ImageResult): Verified[] {
+function verifiedOf(result: ImageResult, kind: Demand['kind']): Verified[] {
   if (result.outcome !== 'verified') return []
   return result.judged
-    .filter(({ verdict }) => verdict.outcome === 'verified')
+    .filter(({ verdict }) => verdict.outcome === 'verified' && verdict.evidence.kind === kind)
     .map(({ evidence, verdict }) => ({
       evidence,
       entry: verdict.evidence.entry,

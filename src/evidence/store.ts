@@ -1,6 +1,7 @@
-import { canonicalJson, sha256Hex, toBase64, utf8 } from '../core/index.ts'
+import { sha256Hex, toBase64, utf8 } from '../core/index.ts'
 import type { Clock, Digest, JsonObject } from '../core/index.ts'
 import type { Evidence } from '../verify/index.ts'
+import { pieceId } from './piece.ts'
 
 /** How a piece of evidence came here. */
 export type EvidenceSource = 'signed' | 'seen' | 'imported'
@@ -174,13 +175,19 @@ function pieceOf(
   evidence: Evidence,
   origin: Pick<KeptPiece, 'source' | 'place' | 'seen'>,
 ): KeptPiece {
-  const what =
-    evidence.format === 'bundle'
-      ? { format: 'bundle' as const, kind: null, payload: utf8(evidence.text), annotations: {} }
-      : { ...evidence, annotations: { ...evidence.annotations } }
-  const { format, kind, payload, annotations } = what
-  const id = sha256Hex(canonicalJson({ format, kind, payload: sha256Hex(payload), annotations }))
-  return { id, format, kind, payload, annotations, ...origin }
+  const id = pieceId(evidence)
+  if (evidence.format === 'bundle') {
+    return {
+      id,
+      format: 'bundle',
+      kind: null,
+      payload: utf8(evidence.text),
+      annotations: {},
+      ...origin,
+    }
+  }
+  const { kind, payload, annotations } = evidence
+  return { id, format: 'legacy', kind, payload, annotations: { ...annotations }, ...origin }
 }
 
 function evidenceOf({ format, kind, payload, annotations }: KeptPiece): Evidence {

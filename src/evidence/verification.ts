@@ -249,11 +249,12 @@ async function judgeInRegistry(
   { request }: Asking,
   { store }: VerificationParts,
 ): Promise<Judged> {
+  let evidenceHere: readonly Evidence[] = []
   const known = async (digest: Digest): Promise<ImageResult | null> => {
     const revoked = question.trust.revoked?.digests.has(digest) === true
-    const evidence = request.fresh || store === undefined ? [] : await store.evidence(digest)
-    if (evidence.length === 0 && !revoked) return null
-    return judgeCollected({ evidence, faults: [] }, digest, question)
+    evidenceHere = request.fresh || store === undefined ? [] : await store.evidence(digest)
+    if (evidenceHere.length === 0 && !revoked) return null
+    return judgeCollected({ evidence: evidenceHere, faults: [] }, digest, question)
   }
   const { digest: given } = reference
   const early = given === undefined ? null : await known(given)
@@ -263,11 +264,12 @@ async function judgeInRegistry(
   // Where the digest is given, image and evidence are fetched at the same time.
   const [{ digest }, fetched] = await Promise.all([
     resolveReference(repository, reference),
-    given === undefined ? null : judgeRepository(repository, given, question),
+    given === undefined ? null : judgeRepository(repository, given, question, evidenceHere),
   ])
   const late = given === undefined ? await known(digest) : null
   if (late !== null && settles(late)) return { digest, source: 'local', result: late }
-  const { result, evidence } = fetched ?? (await judgeRepository(repository, digest, question))
+  const { result, evidence } =
+    fetched ?? (await judgeRepository(repository, digest, question, evidenceHere))
   if (result.outcome === 'verified') {
     void store?.keep(digest, worthKeeping(result, evidence), 'seen', repository.location)
   }

@@ -61,7 +61,7 @@ export function openEvidenceDatabase(path: string, maxBytes: number): EvidenceDa
       waiting.set(id, { resolve, reject })
       worker ??= start()
       worker.ref()
-      worker.postMessage({ ...request, id } as CacheRequest)
+      worker.postMessage({ ...request, id } satisfies CacheRequest)
     })
   }
   return {

@@ -21,9 +21,10 @@ export function checkConditions(
     digest,
     now: now - (now % CONDITION_MINUTE),
   }
-  for (const { source, test } of conditions) {
+  for (const condition of conditions) {
+    const { source } = condition
     try {
-      if (test(input)) continue
+      if (condition.test(input)) continue
     } catch (thrown) {
       if (!(thrown instanceof AirsealError)) throw thrown
       return refusal('CONDITION_NOT_MET', `${shown(source)}: ${thrown.message}`)

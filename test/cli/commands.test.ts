@@ -12,6 +12,7 @@ const COMMANDS = [
   'attest',
   'verify',
   'verify-attestation',
+  'policy',
   'verify-blob',
   'fsck',
 ] as const
