@@ -11,6 +11,7 @@ const RIGHTS = {
   oci: ['src/core'],
   sigstore: ['src/core', 'src/x509', 'src/tlog'],
   verify: ['src/core', 'src/x509', 'src/tlog', 'src/sigstore'],
+  trust: ['src/core', 'src/sigstore', 'src/verify'],
   log: ['src/core', 'src/tlog', 'keys/signer.ts'],
   rekor: ['src/core', 'src/x509', 'src/tlog', 'src/sigstore', 'src/log'],
   sign: ['src/core', 'src/sigstore', 'src/oci', 'src/log', 'keys/signer.ts'],
@@ -100,7 +101,7 @@ module.exports = {
     ),
     forbid(
       'pure-folders',
-      { path: '^src/(x509|tlog|sigstore|verify|expressions)/' },
+      { path: '^src/(x509|tlog|sigstore|verify|expressions|trust)/' },
       {
         path: '^(node:)?(fs|net|tls|dns|dgram|http|https|http2|child_process|cluster|worker_threads|sqlite)(/|$)',
       },

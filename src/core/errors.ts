@@ -246,6 +246,59 @@ export const ERRORS = {
     exit: 1,
     remedy: 'Give a trusted root of version 0.1 or 0.2 with validity starts.',
   },
+  // Trust bundles
+  TRUST_BUNDLE_INVALID: {
+    status: 400,
+    exit: 1,
+    remedy: 'Give the trust bundle exactly as `airseal trust export` wrote it.',
+  },
+  TRUST_THRESHOLD: {
+    status: 409,
+    exit: 1,
+    remedy:
+      'Have more of the named root keys sign it with `airseal trust sign`; nothing was changed.',
+  },
+  TRUST_ROLLBACK: {
+    status: 409,
+    exit: 1,
+    remedy: 'Give a newer trust bundle; the one in force stays.',
+  },
+  TRUST_CHAIN: {
+    status: 409,
+    exit: 1,
+    remedy: 'Give a bundle from `airseal trust export`, which carries every change of the roots.',
+  },
+  TRUST_ENCLAVE: {
+    status: 409,
+    exit: 1,
+    remedy: 'Give the bundle of the enclave that is named, or carry this one as foreign root.',
+  },
+  TRUST_UNPINNED: {
+    status: 409,
+    exit: 1,
+    remedy: 'Compare the fingerprint with one you got by another way, and give it with --pin.',
+  },
+  TRUST_EXPIRED: {
+    status: 503,
+    exit: 3,
+    remedy: 'Check the clock of this machine; if it is right, bring a newer trust bundle.',
+  },
+  TRUST_CLOCK: {
+    status: 503,
+    exit: 3,
+    remedy: 'Set the clock of this machine.',
+  },
+  TRUST_STALE: {
+    status: 503,
+    exit: 3,
+    remedy:
+      'Bring a newer trust bundle, or raise the threshold that is named in the configuration.',
+  },
+  TRUST_ROOT_OFFLINE: {
+    status: 409,
+    exit: 1,
+    remedy: 'Run `airseal trust propose`, have the root keys sign, then `airseal trust publish`.',
+  },
   BUNDLE_INVALID: { status: 400, exit: 1, remedy: 'Give a Sigstore bundle of version 0.3.' },
   PREDICATE_INVALID: { status: 400, exit: 1, remedy: 'Give a predicate file that fits --type.' },
   POLICY_INVALID: {

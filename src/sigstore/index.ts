@@ -12,7 +12,7 @@ export type {
   BundleVersion,
   MessageSignature,
 } from './bundle.ts'
-export { DSSE_TYPE, envelopeText, IN_TOTO_TYPE, pae, parseEnvelope } from './dsse.ts'
+export { DSSE_TYPE, envelopeJson, envelopeText, IN_TOTO_TYPE, pae, parseEnvelope } from './dsse.ts'
 export type { Envelope, EnvelopeSignature } from './dsse.ts'
 export { parseBundle } from './parse-bundle.ts'
 export { parseEntryBody } from './entry-bodies.ts'

@@ -43,6 +43,7 @@ const PLANTED: readonly (readonly [rule: string, file: string, text: string])[] 
     'src/verify/up.ts',
     "import { x } from '../oci/index.ts'\nexport const y = x\n",
   ],
+  ['trust-imports', 'src/trust/up.ts', "import { x } from '../log/index.ts'\nexport const y = x\n"],
   [
     'log-imports',
     'src/log/up.ts',
