@@ -16,7 +16,7 @@ const RIGHTS = {
   rekor: ['src/core', 'src/x509', 'src/tlog', 'src/sigstore', 'src/log'],
   sign: ['src/core', 'src/sigstore', 'src/oci', 'src/log', 'keys/signer.ts'],
   evidence: ['src/core', 'src/sigstore', 'src/oci', 'src/verify', 'src/expressions'],
-  http: ['src/core', 'src/sign', 'src/verify', 'src/rekor', 'src/log'],
+  http: ['src/core', 'src/sign', 'src/verify', 'src/trust', 'src/rekor', 'src/log'],
 }
 
 /** Parts of the composition root: they may import whatever app.ts may. */

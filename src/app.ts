@@ -17,7 +17,7 @@ import {
   type PublicKey,
 } from './core/index.ts'
 import { inspectDirectory, type DataDirectory } from './data-directory.ts'
-import { createEvidenceStore, createVerification, siteTrustOf } from './evidence/index.ts'
+import { createEvidenceStore, createVerification } from './evidence/index.ts'
 import {
   createListener,
   listen,
@@ -33,15 +33,25 @@ import {
   type Records,
   type TransparencyLog,
 } from './log/index.ts'
-import { callerName, siteOperations } from './operations/index.ts'
+import {
+  callerName,
+  contributionOf,
+  currentAlarms,
+  enclaveName,
+  openTrust,
+  publishedFiles,
+  siteOperations,
+  trustReadiness,
+  type TrustKeeper,
+} from './operations/index.ts'
 import { createPolicyStore } from './policy-store.ts'
-import { publicFiles, writePublicFiles, type PublicFile } from './public-files.ts'
+import { writePublicFiles } from './public-files.ts'
 import { createReadiness } from './readiness.ts'
 import { registrySettings } from './registry-settings.ts'
 import { createRekor } from './rekor/index.ts'
 import { createSigning, type Signing } from './sign/index.ts'
-import { currentTrust } from './site-trust.ts'
 import { socketAddress } from './socket-address.ts'
+import type { SignerKey } from './trust/index.ts'
 import { version } from './version.ts'
 
 export { initialise } from './init.ts'
@@ -52,6 +62,10 @@ const SIGNING_KEY = 'signing'
 
 /** Pending pushes are tried again this often, milliseconds. */
 const RETRY_MS = 30_000
+/** The age of the trust bundle is looked at this often, milliseconds. */
+const TRUST_CARE_MS = 3_600_000
+/** Characters of warnings that are remembered, so that none is repeated within a day. */
+const MAX_TOLD = 16_384
 
 export interface AirsealOptions {
   readonly directory: DataDirectory
@@ -89,7 +103,8 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
     for (const step of closing.splice(0).reverse()) await step()
   }
   try {
-    const [signer, logSigner] = await openSigners(directory, config, options.passphrase)
+    const passphrase = askedOnce(options.passphrase)
+    const [signer, logSigner] = await openSigners(directory, config, passphrase)
     closing.push(
       () => signer.close(),
       () => logSigner.close(),
@@ -102,7 +117,26 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
     })
     closing.push(() => log.close())
     await pinSigningKey(log.records, signer)
-    const files = await publishTrust(directory, config, log, signer, logSigner)
+    const publicUrl = publicUrlOf(config, log.hostname)
+    const trust = await openTrust({
+      directory,
+      config: config.trust,
+      clock,
+      records: log.records,
+      passphrase,
+      notify: options.log,
+      enclave: enclaveName(log.hostname),
+      contribute: contributionOf({
+        publicUrl,
+        logKey: logSigner.publicKey,
+        start: Date.parse((await log.records.setting('createdAt')) ?? ''),
+        keys: () => [signerKey(signer)],
+      }),
+    })
+    const publish = (): Promise<void> => writePublicFiles(directory, publishedFiles(trust))
+    await trust.refresh()
+    await publish()
+    trust.onChange(publish)
     const rekor = createRekor({ log })
     const settings = await registrySettings(config.registries)
     const signers = new Map([[SIGNING_KEY, signer]])
@@ -121,13 +155,6 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       clock,
       onLogged: (digest, pieces, place) => void evidence.keep(digest, pieces, 'signed', place),
     })
-    const trust = currentTrust(
-      siteTrustOf({
-        version: '1',
-        keys: [{ name: SIGNING_KEY, key: signer.publicKey, validFor: null }],
-        trustedRoot: files.get('trusted_root.json')?.bytes ?? new Uint8Array(),
-      }),
-    )
     const policies = createPolicyStore(log.records)
     const verification = createVerification({
       trust: () => trust.current(),
@@ -149,8 +176,9 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       trust,
       policies,
       evidence,
-      publicUrl: publicUrlOf(config, log.hostname),
-      passphrase: options.passphrase,
+      trustKeeper: trust,
+      publicUrl,
+      passphrase,
       notify: options.log,
     })
     const operations: HttpServices['operations'] = {
@@ -166,8 +194,11 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       operations,
       verdicts: verification,
       evidence: (digest) => evidence.list(digest),
-      trustFile: (name) => files.get(name) ?? null,
-      ready: createReadiness(log, logSigner.publicKey, clock),
+      trustFile: (name) => trust.files().get(name) ?? null,
+      trustVersion: () => trust.bundle().document.version,
+      ready: createReadiness(log, logSigner.publicKey, clock, {
+        trust: () => trustReadiness(trust, config.trust, log, clock()),
+      }),
       access: {
         tokens: await readTokens(config),
         writeToken: config.logWrites === 'open' ? 'open' : 'required',
@@ -182,7 +213,7 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
     return {
       operations: operationsByName(operations),
       finishPending: () => finishPending(signing, options.log),
-      listen: () => startListening(services, options, signing),
+      listen: () => startListening(services, options, signing, trust, log),
       close,
     }
   } catch (error) {
@@ -259,22 +290,16 @@ async function pinSigningKey(records: Records, { publicKey }: Signer): Promise<v
   }
 }
 
-async function publishTrust(
-  directory: DataDirectory,
-  config: Config,
-  log: TransparencyLog & { readonly records: Records },
-  signer: Signer,
-  logSigner: Signer,
-): Promise<ReadonlyMap<string, PublicFile>> {
-  const created = await log.records.setting('createdAt')
-  const files = publicFiles({
-    signingKey: signer.publicKey,
-    logKey: logSigner.publicKey,
-    publicUrl: publicUrlOf(config, log.hostname),
-    start: Date.parse(created ?? ''),
-  })
-  await writePublicFiles(directory, files)
-  return files
+/** A key of the site as the trust bundle names it. */
+function signerKey({ name, publicKey }: Signer): SignerKey {
+  const { validFor, validIn, reason } = { validFor: null, validIn: null, reason: null }
+  return { name, key: publicKey, state: 'active', validFor, validIn, reason }
+}
+
+/** People are asked once, however many keys want the answer. */
+function askedOnce(ask: () => Promise<string>): () => Promise<string> {
+  let answer: Promise<string> | null = null
+  return () => (answer ??= ask())
 }
 
 /**
@@ -338,6 +363,27 @@ async function finishPending(signing: Signing, log: (line: string) => void): Pro
     log(`airseal: ${digest} still waits to be stored beside its image: ${reason}`)
 }
 
+/** Renews the trust bundle in time, and says every day what an operator must know of it. */
+function attendTrust(
+  trust: TrustKeeper,
+  log: TransparencyLog,
+  { config, clock = systemClock, log: notify }: AirsealOptions,
+): NodeJS.Timeout {
+  let told = ''
+  const attend = async (): Promise<void> => {
+    await trust.refresh()
+    const now = clock()
+    for (const { stage, message } of await currentAlarms(trust, config.trust, log, now)) {
+      const line = `airseal: trust: ${stage}: ${message}`
+      const today = `${new Date(now).toISOString().slice(0, 10)} ${line}`
+      if (!told.includes(today)) notify(line)
+      told = `${told}${today}\n`.slice(-MAX_TOLD)
+    }
+  }
+  void attend().catch(() => undefined)
+  return setInterval(() => void attend().catch(() => undefined), TRUST_CARE_MS).unref()
+}
+
 async function readTls({
   certFile,
   keyFile,
@@ -363,6 +409,8 @@ async function startListening(
   services: HttpServices,
   options: AirsealOptions,
   signing: Signing,
+  trust: TrustKeeper,
+  log: TransparencyLog,
 ): Promise<{ url: string; close(): Promise<void> }> {
   const { config, directory } = options
   const verifier = loadDigestVerifier()
@@ -397,10 +445,12 @@ async function startListening(
     finishPending(signing, options.log).catch(() => undefined)
   }, RETRY_MS)
   retry.unref()
+  const care = attendTrust(trust, log, options)
   return {
     url: publicUrlOf(config),
     close: async () => {
       clearInterval(retry)
+      clearInterval(care)
       await close()
     },
   }

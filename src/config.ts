@@ -43,6 +43,32 @@ export interface Config {
   /** Bytes of evidence about images kept in cache.db, the least recently used leave first. Default 536870912 (512 MiB). */
   readonly evidenceCacheBytes: number
   readonly registries: RegistriesConfig
+  readonly trust: TrustConfig
+}
+
+/** The trust bundle: who signs it, and what happens when it grows old. */
+export interface TrustConfig {
+  /**
+   * URI of the root key that signs the trust bundle without anybody's help. Default: keys/trust-root.key in the data directory, until
+   * `airseal trust rotate-root` gives the roots other keys. Danger: who has it can make everybody believe any key; root keys are better kept offline.
+   */
+  readonly rootKey: string | null
+  /** How long a version is good for, days. Default 365. A site with its root key at hand makes a new one when half of it has passed. */
+  readonly lifetimeDays: number
+  /** How often a new version is promised to those who carry it elsewhere, days. Default 30. */
+  readonly updateDays: number
+  /** Age from which on trust is warned about, days. Default 90. */
+  readonly warnAfterDays: number
+  /** The same by promised updates that did not come. Default 3. */
+  readonly warnAfterMissed: number
+  /** Age from which on trust does not count any more, so that everything is refused, days. Default 540. Danger when short: it ends at a bad moment. */
+  readonly enforceAfterDays: number
+  /** The same by promised updates that did not come. Default 18. */
+  readonly enforceAfterMissed: number
+  /** Days after a version's expiry before it does not count any more. Default 90. */
+  readonly graceDays: number
+  /** Days before an expiry at which alarms begin. Default 60. */
+  readonly alarmDays: number
 }
 
 export interface KeysConfig {
@@ -84,6 +110,8 @@ export const DEFAULT_LISTEN = '127.0.0.1:8470'
 const MAX_BODY_BYTES = 32 * 1024 * 1024
 const EVIDENCE_CACHE_BYTES = 512 * 1024 * 1024
 const REGISTRY_TIMEOUT_MS = 30_000
+/** Twenty years. */
+const MAX_DAYS = 7300
 
 /** What the command line sets over the file. */
 export interface ConfigOverrides {
@@ -108,6 +136,7 @@ export async function loadConfig(
   )
   const registries = reader.section('registries')
   const keys = reader.section('keys')
+  const trust = reader.section('trust')
   const tls = reader.has('tls') ? reader.section('tls') : null
   // Read before the command line is looked at: a field that is overridden is known all the same.
   const file = {
@@ -140,10 +169,35 @@ export async function loadConfig(
       allowRealms: registries.texts('allowRealms'),
       timeoutMs: registries.count('timeoutMs', 100, 600_000) ?? REGISTRY_TIMEOUT_MS,
     },
+    trust: readTrust(trust),
   }
-  for (const part of [tls, keys, registries, reader]) part?.refuseUnknown()
+  for (const part of [tls, keys, registries, trust, reader]) part?.refuseUnknown()
   checkExposure(config)
   return Object.freeze(config)
+}
+
+function readTrust(reader: FieldReader): TrustConfig {
+  const days = (name: string, standard: number): number =>
+    reader.count(name, 1, MAX_DAYS) ?? standard
+  const trust = {
+    rootKey: reader.text('rootKey'),
+    lifetimeDays: days('lifetimeDays', 365),
+    updateDays: days('updateDays', 30),
+    warnAfterDays: days('warnAfterDays', 90),
+    warnAfterMissed: days('warnAfterMissed', 3),
+    enforceAfterDays: days('enforceAfterDays', 540),
+    enforceAfterMissed: days('enforceAfterMissed', 18),
+    graceDays: days('graceDays', 90),
+    alarmDays: days('alarmDays', 60),
+  }
+  for (const what of ['Days', 'Missed'] as const) {
+    if (trust[`warnAfter${what}`] < trust[`enforceAfter${what}`]) continue
+    throw new AirsealError(
+      'CONFIG_INVALID',
+      `trust: enforceAfter${what} must be more than warnAfter${what}, or nobody is warned`,
+    )
+  }
+  return trust
 }
 
 /** A listener that others can reach must know its callers. */

@@ -16,6 +16,8 @@ export interface DataDirectory {
   readonly initialising: string
   readonly signingKey: string
   readonly logKey: string
+  /** Root key of the trust bundle that `init` makes. */
+  readonly trustRootKey: string
   readonly passphrase: string
   readonly public: string
   readonly config: string
@@ -33,6 +35,7 @@ export function dataDirectory(root: string): DataDirectory {
     initialising: at('initialising'),
     signingKey: at('keys', 'cosign.key'),
     logKey: at('keys', 'rekor.key'),
+    trustRootKey: at('keys', 'trust-root.key'),
     passphrase: at('keys', 'passphrase'),
     public: at('public'),
     config: at('airseal.yaml'),
@@ -81,6 +84,7 @@ async function checkPermissions(directory: DataDirectory): Promise<void> {
     directory.database,
     directory.signingKey,
     directory.logKey,
+    directory.trustRootKey,
     directory.passphrase,
   ]) {
     const found = await lstat(path).catch((cause: unknown) => {

@@ -22,6 +22,8 @@ export interface InitOptions {
   readonly logKey: PublicKey | null
   /** Public key that signs images where it is elsewhere; null: one is made. */
   readonly signingKey: PublicKey | null
+  /** True when the root key of the trust bundle is elsewhere; else one is made when the directory is first opened. */
+  readonly hasRootKey: boolean
 }
 
 export interface InitResult {
@@ -63,7 +65,7 @@ async function requireUnused(directory: DataDirectory): Promise<void> {
 async function fill(directory: DataDirectory, options: InitOptions): Promise<InitResult> {
   await makeDirectories(directory)
   // Keys that are elsewhere need none.
-  const makesKeys = options.signingKey === null || options.logKey === null
+  const makesKeys = options.signingKey === null || options.logKey === null || !options.hasRootKey
   const generatedPassphrase =
     options.passphrase === null && makesKeys ? randomBytes(24).toString('base64url') : null
   const passphrase = options.passphrase ?? generatedPassphrase ?? ''

@@ -10,17 +10,21 @@ export interface Readiness {
 /** An answer is kept this long, so that probes can't wear out the key back-end. Milliseconds. */
 const KEEP_MS = 1_000
 
-/** Ready means: a fresh checkpoint was signed, and what came back reads and verifies. */
+/** Another part of the site that can be unfit, or has something to say. */
+export type ReadinessCheck = () => Promise<{ readonly ready: boolean; readonly text: string }>
+
+/** Ready means: a fresh checkpoint was signed, what came back reads and verifies, and every other check agrees. */
 export function createReadiness(
   log: TransparencyLog,
   logKey: PublicKey,
   clock: Clock,
+  others: Readonly<Record<string, ReadinessCheck>> = {},
 ): () => Promise<Readiness> {
   let last: { readonly time: number; readonly answer: Promise<Readiness> } | null = null
   return () => {
     const now = clock()
     if (last === null || now < last.time || now - last.time > KEEP_MS)
-      last = { time: now, answer: probe(log, logKey) }
+      last = { time: now, answer: withOthers(probe(log, logKey), others) }
     return last.answer
   }
 }
@@ -43,5 +47,25 @@ async function probe(log: TransparencyLog, logKey: PublicKey): Promise<Readiness
     }
   } catch (thrown) {
     return { ready: false, checks: { checkpoint: asAirsealError(thrown).code } }
+  }
+}
+
+async function withOthers(
+  first: Promise<Readiness>,
+  others: Readonly<Record<string, ReadinessCheck>>,
+): Promise<Readiness> {
+  const { ready, checks } = await first
+  const found = await Promise.all(
+    Object.entries(others).map(async ([name, check]) => {
+      const { ready, text } = await check().catch((thrown: unknown) => ({
+        ready: false,
+        text: asAirsealError(thrown).code,
+      }))
+      return { name, ready, text }
+    }),
+  )
+  return {
+    ready: ready && found.every((check) => check.ready),
+    checks: { ...checks, ...Object.fromEntries(found.map(({ name, text }) => [name, text])) },
   }
 }

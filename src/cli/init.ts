@@ -34,7 +34,7 @@ export const command: Command = {
   summary: 'Makes a data directory: keys, empty log, trust files.',
   usage: '[--data DIR]',
   description: `
-Makes a signing key and a log key (ECDSA P-256, in cosign's encrypted key-file format), the database with an empty log, and the
+Makes a signing key, a log key and a root key for the trust bundle (ECDSA P-256, in cosign's encrypted key-file format), the database with an empty log, and the
 files that verifiers need: public/cosign.pub, rekor.pub, trusted_root.json, signing_config.json.
 The passphrase comes from --passphrase-file, AIRSEAL_PASSPHRASE or a prompt; else one is made, stored in keys/passphrase (mode 0600),
 and its place is printed. The host of the public URL becomes the log's name and can't be changed later.`,
@@ -73,6 +73,7 @@ export async function initSite(
     publicUrl: publicUrlOf(config),
     passphrase,
     clock: systemClock,
+    hasRootKey: config.trust.rootKey !== null,
     ...(await configuredKeys(config, passphrase)),
   })
   // Opening it once writes public/ and proves that what was made can be opened.
@@ -96,9 +97,13 @@ async function askTwice(): Promise<string> {
   return first
 }
 
-export function initText(directory: DataDirectory, result: InitResult, { keys }: Config): string {
+export function initText(
+  directory: DataDirectory,
+  result: InitResult,
+  { keys, trust }: Config,
+): string {
   const given =
-    keys.signing !== null && keys.log !== null
+    keys.signing !== null && keys.log !== null && trust.rootKey !== null
       ? 'none needed: the keys are elsewhere'
       : 'given by you; airseal keeps no copy'
   const place =
@@ -109,8 +114,9 @@ export function initText(directory: DataDirectory, result: InitResult, { keys }:
     `Initialised ${directory.root}`,
     `  signing key   ${keys.signing === null ? directory.signingKey : 'as configured'}  SHA-256 ${result.signingKeyId}`,
     `  log key       ${keys.log === null ? directory.logKey : 'as configured'}  SHA-256 ${result.logId}`,
+    `  trust root    ${trust.rootKey === null ? directory.trustRootKey : 'as configured'}`,
     `  passphrase    ${place}`,
-    `  trust files   ${directory.public}/cosign.pub rekor.pub trusted_root.json signing_config.json`,
+    `  trust files   ${directory.public}/cosign.pub rekor.pub trusted_root.json signing_config.json …`,
     '',
   ].join('\n')
 }

@@ -125,54 +125,28 @@ async function verifierFor(input: Input, terminal: Terminal): Promise<Connection
   const directory = siteDirectory(input, terminal)
   const service = trustedRoot === null ? await runningService(directory) : null
   if (service !== null) return service
-  const [{ createVerification, siteTrustOf }, { registrySettings }, { configOf }] =
+  const [{ createVerification }, { fileTrust }, { registrySettings }, { configOf }] =
     await Promise.all([
       import('../evidence/index.ts'),
+      import('./file-trust.ts'),
       import('../registry-settings.ts'),
       import('./site.ts'),
     ])
-  const read = (path: string, option: string): Promise<Buffer> =>
-    readFile(path).catch((cause: unknown) => {
-      throw new AirsealError(
-        'DATA_DIRECTORY',
-        `${path} can't be read: name a data directory with --data, or give ${option}`,
-        { cause },
-      )
-    })
-  // With --key or an identity the trusted keys of the directory are not asked for, so it need not exist.
-  const ownKeyWanted = input.text('key') === null && !demandsSigner(input)
-  const ownKey =
-    ownKeyWanted || trustedRoot === null
-      ? await readOwnKey(`${directory.public}/cosign.pub`, ownKeyWanted)
-      : null
-  const trust = siteTrustOf({
-    version: 'files',
-    keys: ownKey === null ? [] : [{ name: 'signing', key: ownKey, validFor: null }],
-    trustedRoot: await read(
-      trustedRoot ?? `${directory.public}/trusted_root.json`,
-      '--trusted-root',
-    ),
+  const config = await configOf(directory, input)
+  const trust = await fileTrust(directory, {
+    trustedRoot,
+    // With --key or an identity the trusted keys of the directory are not asked for, so it need not exist.
+    ownKeysWanted: input.text('key') === null && !demandsSigner(input),
+    limits: config.trust,
+    now: systemClock(),
   })
   const verification = createVerification({
     trust: () => trust,
-    registrySettings: await registrySettings((await configOf(directory, input)).registries),
+    registrySettings: await registrySettings(config.registries),
     log: null,
     clock: systemClock,
   })
   return { call: (_operation, body) => verification.verify(body), close: () => Promise.resolve() }
-}
-
-async function readOwnKey(
-  path: string,
-  required: boolean,
-): Promise<ReturnType<typeof publicKeyFromPem> | null> {
-  const text = await readFile(path, 'utf8').catch(() => null)
-  if (text !== null) return publicKeyFromPem(text)
-  if (!required) return null
-  throw new AirsealError(
-    'DATA_DIRECTORY',
-    `${path} can't be read: name a data directory with --data, or give --key`,
-  )
 }
 
 function report(image: string, result: JsonObject, input: Input, terminal: Terminal): number {

@@ -10,7 +10,6 @@ const airseal = {
 const TEXT = 'text/plain; charset=utf-8'
 /** A predicate may come as part of the body: an SBOM has hundreds of thousands. */
 const MAX_PREDICATE_VALUES = 1_000_000
-const TRUST_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 /** Whatever an operator manages: keys, trust, policies … */
 export const MANAGED = '/v1/:area/:verb'
@@ -42,19 +41,6 @@ export const AIRSEAL_ROUTES: readonly Route[] = [
   verifyImages,
   operationRoute('sign'),
   { ...operationRoute('attest'), maxValues: MAX_PREDICATE_VALUES },
-  {
-    ...airseal,
-    method: 'GET',
-    pattern: '/v1/trust/:name',
-    permission: 'trust:read',
-    produces: null,
-    handle: ({ services, parameters }) => {
-      const name = parameters['name'] ?? ''
-      const file = TRUST_NAME.test(name) ? services.trustFile(name) : null
-      if (file === null) throw new AirsealError('NOT_FOUND', 'there is no public file of that name')
-      return { status: 200, contentType: file.contentType, body: file.bytes }
-    },
-  },
   {
     ...airseal,
     method: 'GET',
@@ -112,7 +98,8 @@ POST /v1/sign              sign images
 POST /v1/attest            sign statements about images
 POST /v1/verify            verify images
 GET  /v1/evidence/DIGEST   what is known here about an image
-GET  /v1/trust/NAME        cosign.pub, rekor.pub, trusted_root.json, signing_config.json
+GET  /v1/trust-bundle      the signed trust bundle; ?format=NAME: what is made of it for clients
+GET  /v1/trust/NAME        cosign.pub, rekor.pub, trusted_root.json, signing_config.json …
      /api/v1/log           transparency log, as Rekor 1 (rekor-cli, cosign)
 GET  /healthz, /readyz     alive, able to sign checkpoints
 `

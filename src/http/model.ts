@@ -69,6 +69,8 @@ export interface HttpServices {
   readonly trustFile: (
     name: string,
   ) => { readonly contentType: string; readonly bytes: Uint8Array } | null
+  /** Version of the trust bundle that these files are from. */
+  readonly trustVersion: () => number
   readonly ready: () => Promise<{
     readonly ready: boolean
     readonly checks: Readonly<Record<string, string>>

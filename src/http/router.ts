@@ -6,6 +6,7 @@ import { errorAnswer, type Answer, type Dialect } from './answer.ts'
 import { isRekorPath, record, send, serve, type Route, type Site } from './exchange.ts'
 import { EVIDENCE_ROUTES } from './evidence-routes.ts'
 import { REKOR_ROUTES } from './rekor-routes.ts'
+import { TRUST_ROUTES } from './trust-routes.ts'
 
 /** Rekor's answer to a browser that asks before it calls. */
 const PREFLIGHT: Answer = {
@@ -31,6 +32,7 @@ export function createRouter(site: Site): RequestListener {
   for (const [pattern, routes] of byPattern([
     ...REKOR_ROUTES,
     ...EVIDENCE_ROUTES,
+    ...TRUST_ROUTES,
     ...AIRSEAL_ROUTES,
   ])) {
     const path = app.route(pattern)

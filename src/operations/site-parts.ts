@@ -7,6 +7,7 @@ import type { Records, TransparencyLog } from '../log/index.ts'
 import type { RegistrySettings } from '../oci/index.ts'
 import type { PolicyStore } from '../policy-store.ts'
 import type { CurrentTrust } from '../site-trust.ts'
+import type { TrustKeeper } from './trust-keeper.ts'
 import type { Signer } from '../../keys/index.ts'
 
 /** What operations work with; made once by app.ts. */
@@ -25,6 +26,8 @@ export interface SiteParts {
   readonly policies: PolicyStore
   /** Evidence that is known here; imports add to it. */
   readonly evidence: EvidenceStore
+  /** The trust bundle in force, and what changes it. */
+  readonly trustKeeper: TrustKeeper
   /** URL under which clients reach the service, without slash at the end. */
   readonly publicUrl: string
   /** Of the passphrase-protected key files; asked for once. */

@@ -122,10 +122,14 @@ export function signedBytes(payload: Uint8Array): Uint8Array {
   return pae(TRUST_PAYLOAD_TYPE, payload)
 }
 
+/** A payload that nobody has signed yet, or not enough. @throws AirsealError TRUST_BUNDLE_INVALID, TRUST_INVALID */
+export function readUnsigned(payload: Uint8Array): UnsignedTrustBundle {
+  return { document: readDocument(payload, (carried) => fromEnvelope(carried, 1)), payload }
+}
+
 /** A document, ready to be signed. The payload is read again, so that nothing is signed that nobody could read. */
 export function unsignedBundle(document: TrustDocument): UnsignedTrustBundle {
-  const payload = writeDocument(document)
-  return { document: readDocument(payload, (carried) => fromEnvelope(carried, 1)), payload }
+  return readUnsigned(writeDocument(document))
 }
 
 /** @throws AirsealError TRUST_THRESHOLD */

@@ -7,6 +7,7 @@ import {
   type Trust,
   type TrustedKey,
 } from '../verify/index.ts'
+import { before, holdsSomething } from './ranges.ts'
 import type {
   ForeignRoot,
   SignedTrustBundle,
@@ -131,25 +132,4 @@ function trustedKey(signer: SignerKey, revocations: readonly TrustRevocations[])
   }, own)
   const where = ranges?.filter(holdsSomething) ?? null
   return where?.length === 0 ? [] : [{ name, key, validFor, validIn: where }]
-}
-
-/** The part of `ranges` before a place of one log. Elsewhere nothing can be said about before and after, so nothing counts there. */
-function before(
-  ranges: readonly IndexRange[] | null,
-  from: { readonly logId: string; readonly index: number } | null,
-): readonly IndexRange[] {
-  if (from === null) return []
-  const earlier = { logId: from.logId, first: null, last: from.index - 1 }
-  return ranges === null ? [earlier] : ranges.flatMap((range) => overlap(range, earlier))
-}
-
-function overlap(a: IndexRange, b: IndexRange): IndexRange[] {
-  if (a.logId !== b.logId) return []
-  const first = Math.max(a.first ?? 0, b.first ?? 0)
-  const last = Math.min(a.last ?? Number.MAX_SAFE_INTEGER, b.last ?? Number.MAX_SAFE_INTEGER)
-  return [{ logId: a.logId, first, last: last === Number.MAX_SAFE_INTEGER ? null : last }]
-}
-
-function holdsSomething({ first, last }: IndexRange): boolean {
-  return last === null || last >= (first ?? 0)
 }

@@ -1,4 +1,4 @@
-import { AirsealError, canonicalJson } from '../core/index.ts'
+import { AirsealError, canonicalJson, sha256Hex } from '../core/index.ts'
 import { requireThreshold } from './bundle.ts'
 import type { SignedTrustBundle, TrustDocument, TrustRoots } from './model.ts'
 
@@ -110,4 +110,11 @@ export function requireTimely(
       `trust version ${version}, made ${day(created)}, expired ${day(expires)}; the clock of this machine says ${day(now)}`,
     )
   }
+}
+
+/** Names a set of roots: what two people compare over the telephone before one believes the other. 64 hex digits. */
+export function rootsFingerprint({ version, threshold, keys }: TrustRoots): string {
+  return sha256Hex(
+    canonicalJson({ version, threshold, keys: keys.map(({ key }) => key.id).sort() }),
+  )
 }

@@ -289,6 +289,7 @@ t.test('the Unix socket is the operator, private, and replaces a stale one', asy
     verdicts: { known: () => null, remember: () => undefined },
     evidence: async () => null,
     trustFile: () => null,
+    trustVersion: () => 1,
     ready: () => Promise.resolve({ ready: true, checks: {} }),
     access: { tokens: parseTokens(`ci ${TOKEN}`), writeToken: 'required' },
     version: 'x',

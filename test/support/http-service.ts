@@ -78,6 +78,7 @@ export async function startService(
       name === 'rekor.pub'
         ? { contentType: 'application/x-pem-file', bytes: utf8(log.publicKeyPem) }
         : null,
+    trustVersion: () => 7,
     ready: () => Promise.resolve({ ready: true, checks: { checkpoint: 'ok' } }),
     access: { tokens: [], writeToken: 'open' },
     version: '0.0.0-test',

@@ -1,0 +1,54 @@
+import { isObject, parseJson, type JsonObject, type PublicKey } from '../core/index.ts'
+import { trustedRootText } from '../sigstore/index.ts'
+import {
+  unsignedBundle,
+  withLog,
+  type SignerKey,
+  type TrustDocument,
+  type TrustFile,
+} from '../trust/index.ts'
+import type { TrustKeeper } from './trust-keeper.ts'
+
+/** Name of the file that says what the operator took back and the roots have yet to sign. */
+export const RESTRICTIONS_FILE = 'trust-restrictions.json'
+
+export interface Contribution {
+  readonly publicUrl: string
+  readonly logKey: PublicKey
+  /** The log's first moment, milliseconds since 1970. */
+  readonly start: number
+  /** Keys that sign, and those that did. */
+  readonly keys: () => readonly SignerKey[]
+}
+
+/** What a site itself has to say in its bundle: its URL, its log, its keys. The rest is the operator's. */
+export function contributionOf(site: Contribution): (document: TrustDocument) => TrustDocument {
+  const start = `${new Date(site.start).toISOString().slice(0, 19)}Z`
+  const text = trustedRootText({ baseUrl: site.publicUrl, logPublicKey: site.logKey, start })
+  const own = parseJson(text)
+  const logs = isObject(own) && Array.isArray(own['tlogs']) ? own['tlogs'] : []
+  const log = logs[0] as JsonObject
+  return (document) => ({
+    ...document,
+    url: site.publicUrl,
+    keys: site.keys(),
+    trustedRoot: withLog(document.trustedRoot, log),
+  })
+}
+
+/** Name of an enclave after its log, in the letters that names may have. */
+export function enclaveName(logName: string): string {
+  const name = logName.replace(/[^A-Za-z0-9._-]/g, '-').replace(/^[^A-Za-z0-9]+/, '')
+  return name === '' ? 'log' : name.slice(0, 128)
+}
+
+/** Files for `public/`: those of the bundle in force, and what was taken back since. */
+export function publishedFiles(keeper: TrustKeeper): ReadonlyMap<string, TrustFile> {
+  const draft = keeper.draft()
+  if (draft === null) return keeper.files()
+  const bytes = unsignedBundle(draft).payload
+  return new Map([
+    ...keeper.files(),
+    [RESTRICTIONS_FILE, { contentType: 'application/json', bytes }],
+  ])
+}
