@@ -15,6 +15,7 @@ import {
   contentOf,
   differences,
   proposalState,
+  requireClock,
   requireTimely,
   restricted,
   sealBundle,
@@ -155,6 +156,12 @@ export async function openTrust(parts: TrustKeeperParts): Promise<TrustKeeper> {
     return root !== null && enough(current.document.roots) && enough(next) ? root : null
   }
 
+  /** The same, opened. One that can't be reached is as good as offline: what takes away must not wait for it. */
+  async function openSole(next: TrustRoots): Promise<Signer | null> {
+    const root = soleRoot(next)
+    return root && openReachable(parts, root)
+  }
+
   async function change(
     caller: Caller,
     action: string,
@@ -169,9 +176,13 @@ export async function openTrust(parts: TrustKeeperParts): Promise<TrustKeeper> {
       if (draft !== null) await replace({ ...stored, draft: null }, caller, action, detail)
       return { published: null, version: current.document.version, changes: [] }
     }
-    const root = soleRoot(wanted.roots)
-    if (root !== null) {
-      const bundle = await seal(nextOf(wanted), [await openRoot(parts, root)])
+    const takesAway =
+      contentOf(restricted(current.document, wanted)) !== contentOf(current.document)
+    // What takes away must not wait for a clock that is right: with a wrong one nothing is published, and it counts here all the same.
+    if (!takesAway) requireClock(current.document, clock())
+    const signer = isClockBehind(current.document, clock()) ? null : await openSole(wanted.roots)
+    if (signer !== null) {
+      const bundle = await seal(nextOf(wanted), [signer])
       await accept(bundle, { ...stored, draft: null }, caller, action, {
         ...detail,
         changes: [...changes],
@@ -212,6 +223,7 @@ export async function openTrust(parts: TrustKeeperParts): Promise<TrustKeeper> {
     detail: JsonObject,
   ): Promise<void> {
     if (!verifyTrustUpdate(stored.current, bundle)) return
+    requireClock(stored.current.document, clock())
     requireTimely(bundle.document, clock())
     await replace({ ...next, current: bundle }, caller, action, detail)
   }
@@ -307,7 +319,8 @@ export async function openTrust(parts: TrustKeeperParts): Promise<TrustKeeper> {
     const roots = [proposal.current.document.roots, proposal.next.document.roots]
     if (root === null || !roots.some(({ keys }) => keys.some(({ key }) => key.id === root.keyId)))
       return proposal
-    const signer = await openRoot(parts, root)
+    const signer = await openReachable(parts, root)
+    if (signer === null) return proposal
     try {
       const sig = await signer.sign(signedBytes(proposal.next.payload))
       return withSignature(proposal, { keyid: root.keyId, sig })
@@ -316,6 +329,17 @@ export async function openTrust(parts: TrustKeeperParts): Promise<TrustKeeper> {
     }
   }
   return keeper
+}
+
+async function openReachable(parts: TrustKeeperParts, root: OnlineRoot): Promise<Signer | null> {
+  try {
+    return await openRoot(parts, root)
+  } catch (thrown) {
+    const { code, message } = asAirsealError(thrown)
+    if (code !== 'KEY_UNAVAILABLE') throw thrown
+    parts.notify(`airseal: the trust root key is not here: ${message}`)
+    return null
+  }
 }
 
 /** Says which set of roots lacks signatures; the bundle alone could only tell of its own. */
@@ -327,6 +351,15 @@ function requireSigned(proposal: TrustProposal): void {
     'TRUST_THRESHOLD',
     `the proposal is signed by ${who}: ${missing} more of the roots in force must sign, and ${missingNew} more of the new ones`,
   )
+}
+
+function isClockBehind(document: TrustDocument, now: number): boolean {
+  try {
+    requireClock(document, now)
+    return false
+  } catch {
+    return true
+  }
 }
 
 function isHalfOver({ created, expires }: TrustDocument, now: number): boolean {

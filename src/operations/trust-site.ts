@@ -10,7 +10,7 @@ import {
 import type { TrustKeeper } from './trust-keeper.ts'
 
 /** Name of the file that says what the operator took back and the roots have yet to sign. */
-export const RESTRICTIONS_FILE = 'trust-restrictions.json'
+const RESTRICTIONS_FILE = 'trust-restrictions.json'
 
 export interface Contribution {
   readonly publicUrl: string

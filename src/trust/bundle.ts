@@ -71,7 +71,7 @@ function fromEnvelope(value: Json, depth: number): SignedTrustBundle {
 }
 
 /** @throws AirsealError TRUST_BUNDLE_INVALID */
-export function readEnvelope(value: Json): Envelope {
+function readEnvelope(value: Json): Envelope {
   let envelope: Envelope
   try {
     envelope = parseEnvelope(JSON.stringify(value))

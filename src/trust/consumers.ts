@@ -110,7 +110,7 @@ export function consumerTrust(bundle: SignedTrustBundle): ConsumerTrust {
 }
 
 /** Our logs and those of carried enclaves, each once. */
-export function allLogs({ document }: SignedTrustBundle): TrustedRoot['logs'] {
+function allLogs({ document }: SignedTrustBundle): TrustedRoot['logs'] {
   const logs = [
     document,
     ...document.foreign.flatMap((root) => (root.kind === 'enclave' ? [root.bundle.document] : [])),

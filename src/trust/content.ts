@@ -101,7 +101,7 @@ type RevokedKey = TrustRevocations['keys'][number]
 /** In different logs nothing is earlier than everything: then the key counts nowhere. */
 function earlier(a: RevokedKey, b: RevokedKey): RevokedKey {
   const [place, other] = [a.from, b.from]
-  if (!place || !other || place.logId !== other.logId) return { ...a, from: null }
+  if (place === null || other?.logId !== place.logId) return { ...a, from: null }
   return place.index <= other.index ? a : b
 }
 

@@ -37,4 +37,10 @@ export type { TrustProposal } from './proposal.ts'
 export type { TrustFile } from './render.ts'
 export { trustOf } from './trust-of.ts'
 export type { Believed, BundleTrust } from './trust-of.ts'
-export { chainAfter, requireTimely, rootsFingerprint, verifyTrustUpdate } from './update.ts'
+export {
+  chainAfter,
+  requireClock,
+  requireTimely,
+  rootsFingerprint,
+  verifyTrustUpdate,
+} from './update.ts'

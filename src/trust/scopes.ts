@@ -1,7 +1,7 @@
 import type { ScopePolicy } from './model.ts'
 
 /** True when every image of `inner` lies in `outer`. */
-export function covers(outer: string, inner: string): boolean {
+function covers(outer: string, inner: string): boolean {
   return outer === '*' || outer === inner || inner.startsWith(`${outer}/`)
 }
 

@@ -89,27 +89,41 @@ export function chainAfter(current: SignedTrustBundle): readonly SignedTrustBund
 const CLOCK_TOLERANCE_MS = 24 * 60 * 60 * 1000
 
 /**
- * Refuses a bundle that comes too late or, by this machine's clock, too early: with a wrong clock nothing about age can be said.
+ * Refuses to go on with a clock that is behind the trust in force: nothing about age could be said.
+ * @param now - milliseconds since 1970
+ * @throws AirsealError TRUST_CLOCK
+ */
+export function requireClock(
+  { version, created }: Pick<TrustDocument, 'version' | 'created'>,
+  now: number,
+): void {
+  if (now >= created - CLOCK_TOLERANCE_MS) return
+  throw new AirsealError(
+    'TRUST_CLOCK',
+    `the clock of this machine says ${momentOf(now)}, and trust version ${version} was made ${momentOf(created)}: the clock is behind`,
+  )
+}
+
+/**
+ * Refuses a bundle that comes too late or, by this machine's clock, too early.
  * @param now - milliseconds since 1970
  * @throws AirsealError TRUST_CLOCK, TRUST_EXPIRED
  */
 export function requireTimely(
-  { version, created, expires }: Pick<TrustDocument, 'version' | 'created' | 'expires'>,
+  document: Pick<TrustDocument, 'version' | 'created' | 'expires'>,
   now: number,
 ): void {
-  const day = (time: number): string => new Date(time).toISOString()
-  if (now < created - CLOCK_TOLERANCE_MS) {
-    throw new AirsealError(
-      'TRUST_CLOCK',
-      `the clock of this machine says ${day(now)}, and trust version ${version} was made ${day(created)}: the clock is behind`,
-    )
-  }
-  if (now > expires) {
-    throw new AirsealError(
-      'TRUST_EXPIRED',
-      `trust version ${version}, made ${day(created)}, expired ${day(expires)}; the clock of this machine says ${day(now)}`,
-    )
-  }
+  requireClock(document, now)
+  const { version, created, expires } = document
+  if (now <= expires) return
+  throw new AirsealError(
+    'TRUST_EXPIRED',
+    `trust version ${version}, made ${momentOf(created)}, expired ${momentOf(expires)}; the clock of this machine says ${momentOf(now)}`,
+  )
+}
+
+function momentOf(time: number): string {
+  return new Date(time).toISOString()
 }
 
 /** Names a set of roots: what two people compare over the telephone before one believes the other. 64 hex digits. */
