@@ -28,11 +28,11 @@ export interface Attached extends Named {
   readonly subject: Digest
 }
 
-/** Content that is not on the medium, since the base brought it. */
-export interface Omitted {
+/** A blob or manifest. Under `omitted` the base brought it, and it is not on the medium. */
+export interface ContentPiece {
   readonly digest: Digest
   readonly size: number
-  /** A repository that the base put it into. */
+  /** A repository that needs it, or into which the base put it. */
   readonly repository: string
 }
 
@@ -46,9 +46,9 @@ export interface ContentFile {
 export interface Contents {
   readonly images: readonly ContentImage[]
   readonly attached: readonly Attached[]
-  /** Blobs and manifests on the medium, each once. */
-  readonly blobs: readonly { readonly digest: Digest; readonly size: number }[]
-  readonly omitted: readonly Omitted[]
+  /** Blobs and manifests on the medium, each once, with a repository that needs it. */
+  readonly blobs: readonly ContentPiece[]
+  readonly omitted: readonly ContentPiece[]
   /** Children of indexes that were left out by choice of platform. */
   readonly absent: readonly Digest[]
   /** Files below log/, trust/ and policies/. */
@@ -101,15 +101,8 @@ export function parseContents(bytes: Uint8Array): Contents {
       if (kind === undefined) throw item.fail('has an unknown kind')
       return { ...named(item), kind, subject: item.digest('subject') }
     }),
-    blobs: reader.objects('blobs', LIMITS.files).map((item) => ({
-      digest: item.only('digest', 'size').digest('digest'),
-      size: item.whole('size'),
-    })),
-    omitted: reader.objects('omitted', LIMITS.files).map((item) => ({
-      digest: item.only('digest', 'size', 'repository').digest('digest'),
-      size: item.whole('size'),
-      repository: repositoryOf(item),
-    })),
+    blobs: reader.objects('blobs', LIMITS.files).map(piece),
+    omitted: reader.objects('omitted', LIMITS.files).map(piece),
     absent: reader.digests('absent', LIMITS.files),
     files: reader.objects('files', LIMITS.files).map((item) => ({
       name: fileName(item.only('name', 'digest', 'size')),
@@ -128,6 +121,14 @@ export function parseContents(bytes: Uint8Array): Contents {
   )
   if (new Set(tags).size !== tags.length) throw reader.fail('gives one tag to two images')
   return contents
+}
+
+function piece(item: Reader): ContentPiece {
+  return {
+    digest: item.only('digest', 'size', 'repository').digest('digest'),
+    size: item.whole('size'),
+    repository: repositoryOf(item),
+  }
 }
 
 function named(item: Reader): Named {

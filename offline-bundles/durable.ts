@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { lstat, mkdir, open, rename, unlink } from 'node:fs/promises'
+import { chmod, lstat, mkdir, open, rename, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { AirsealError, type Digest } from '../src/core/index.ts'
 import { chunksOfFile } from './medium-files.ts'
@@ -35,6 +35,8 @@ export class DurableWriter {
           size += chunk.length
           for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten
         }
+        // Whatever mask this process has: the officer at the gate must be able to read it. Not every file system has modes.
+        await file.chmod(0o644).catch(() => undefined)
         await file.sync()
       } finally {
         await file.close()
@@ -73,8 +75,10 @@ export class DurableWriter {
     await mkdir(path, { recursive: true, mode: 0o755 }).catch((cause: unknown) => {
       throw writeFault(path, cause)
     })
-    for (let each = path; each.length >= this.root.length; each = dirname(each))
+    for (let each = path; each.length >= this.root.length; each = dirname(each)) {
       this.#made.add(each)
+      await chmod(each, 0o755).catch(() => undefined)
+    }
   }
 }
 

@@ -104,6 +104,7 @@ export async function exportBundle(
     label: request.label,
     output,
     directory,
+    auditSeq: prepared.auditSeq,
   })
   return finish(site, partial, output, text, false)
 }
@@ -237,7 +238,10 @@ function plan(
   const contents: Contents = {
     images: collected.images,
     attached: unique(collected.attached),
-    blobs: carried.map(([digest, { size }]) => ({ digest, size })),
+    blobs: carried.map(([digest, { size, repositories }]) => {
+      const [repository = ''] = repositories
+      return { digest, size, repository }
+    }),
     omitted,
     absent: [...collected.absent].filter((digest) => !pieces.has(digest)),
     files: documents.map(({ name, size, digest }): ContentFile => ({ name, size, digest })),

@@ -71,7 +71,7 @@ export async function importBundle(
   }
   progress.step(`checking signatures of ${bundle.contents.images.length} images`, 0)
   const passed = await checkGate(bundle, request.gate, force.trust, request.judge, () => undefined)
-  const result = await move(site, request, bundle, force, passed)
+  const result = await move(site, request, bundle, force, passed, known.own)
   return { signed, replay: false, result }
 }
 
@@ -122,8 +122,9 @@ async function move(
   bundle: CheckedBundle,
   force: TrustInForce,
   passed: readonly Passed[],
+  own: string,
 ): Promise<JsonObject> {
-  const { destination, progress, gate, now } = request
+  const { destination, progress, gate } = request
   const { signed, missing } = bundle.medium
   const promoter = new Promoter(bundle, destination)
   if (missing.length > 0) {
@@ -133,13 +134,13 @@ async function move(
     )
   }
   await promoter.stage(progress)
-  await site.promote(signed, destination.name)
+  const began = await site.promote(signed, destination.name)
   await promoter.promote(progress)
   progress.step('signing what was verified', 0)
   await site.vouch(
     passed.map((one) => ({
       image: `${destination.name}/${one.image.repository}@${one.image.digest}`,
-      summary: verificationSummary(one, signed, force.trust, gate, now),
+      summary: verificationSummary(one, signed, force.trust, gate, own, began),
       resign: one.rule.resign,
     })),
   )

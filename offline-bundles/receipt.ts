@@ -19,13 +19,14 @@ export interface ReceiptCode {
   readonly sequence: number
   readonly size: number
   readonly root: string
-  /** ECDSA P-256, r and s, 64 bytes. */
+  /** ECDSA: r and s, 64 bytes for P-256; other keys as they sign. */
   readonly signature: Uint8Array
 }
 
 const VERSION = 1
 const ROOT_BYTES = 12
-const SIGNATURE_BYTES = 64
+/** Ed25519 and P-256 sign in 64 bytes, RSA 4096 in 512. */
+const SIGNATURE_BYTES = { least: 64, most: 512 } as const
 /** Without 0, O, I and l, which look like others in print. */
 const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
 /** Characters of a row without the one that checks it. */
@@ -49,11 +50,13 @@ export function receiptMessage(facts: ReceiptFacts): Uint8Array {
   )
 }
 
-/** Raw r and s (64 bytes) of an ASN.1 DER signature with P-256. */
-export function rawSignature(der: Uint8Array): Uint8Array {
-  const raw = new Uint8Array(SIGNATURE_BYTES)
-  let at = 2
-  for (const end of [32, 64]) {
+/** Raw r and s of an ASN.1 DER signature: shorter, and always of the same length. */
+export function rawSignature(der: Uint8Array, { algorithm }: PublicKey): Uint8Array {
+  const width = algorithm.coordinateSize ?? 0
+  const raw = new Uint8Array(2 * width)
+  // P-521 signatures have a length of two bytes.
+  let at = der[1] === 0x81 ? 3 : 2
+  for (const end of [width, 2 * width]) {
     const length = der[at + 1] ?? 0
     const value = der.subarray(at + 2, at + 2 + length)
     const significant = value.subarray(value.findIndex((byte) => byte !== 0))
@@ -87,7 +90,7 @@ export function receiptText({ sequence, size, root, signature }: ReceiptCode): s
  * @throws AirsealError RECEIPT_INVALID naming the row that is mistyped
  */
 export function parseReceiptCode(text: string): ReceiptCode {
-  if (text.length > 1_000) throw invalid('is too long')
+  if (text.length > 2_000) throw invalid('is too long')
   const typed = text.replace(/[\s-]+/g, '')
   const wrong = [...typed].find((character) => !ALPHABET.includes(character))
   if (wrong !== undefined) throw invalid(`has the character "${wrong}", which no code has`)
@@ -112,19 +115,18 @@ export function parseReceiptCode(text: string): ReceiptCode {
   }
   const sequence = number()
   const size = number()
-  if (bytes.length !== at + ROOT_BYTES + SIGNATURE_BYTES) throw invalid('is not complete')
+  const signed = bytes.length - at - ROOT_BYTES
+  if (signed < SIGNATURE_BYTES.least || signed > SIGNATURE_BYTES.most)
+    throw invalid('is not complete')
   const root = Buffer.from(bytes.subarray(at, at + ROOT_BYTES)).toString('hex')
   return { sequence, size, root, signature: bytes.subarray(at + ROOT_BYTES) }
 }
 
-/** True when the receiver's log key signed these facts. */
+/** True when this key of the receiver signed these facts. */
 export function verifyReceipt(facts: ReceiptFacts, signature: Uint8Array, key: PublicKey): boolean {
-  return verify(
-    'sha256',
-    receiptMessage(facts),
-    { key: key.handle, dsaEncoding: 'ieee-p1363' },
-    signature,
-  )
+  const { hash } = key.algorithm
+  const ieee = { key: key.handle, dsaEncoding: 'ieee-p1363' } as const
+  return verify(hash, receiptMessage(facts), ieee, signature)
 }
 
 function varint(value: number): Uint8Array {

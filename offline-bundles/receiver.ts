@@ -25,8 +25,8 @@ export interface ReceiverSite {
   keepEvidence(signed: SignedHeader, why: string): Promise<void>
   /** Compares what the sender saw of our log with the log. @throws AirsealError TRANSFER_FORK */
   checkWitness(witness: Header['witness']): Promise<void>
-  /** Notes that promoting begins: from here on this bundle is finished before any other. */
-  promote(signed: SignedHeader, registry: string): Promise<void>
+  /** Notes that promoting begins: from here on this bundle is finished before any other. @returns when it began first, Unix milliseconds */
+  promote(signed: SignedHeader, registry: string): Promise<number>
   /** Signs the summary of each image, and the image itself where the rule says so. Idempotent. */
   vouch(items: readonly VouchItem[]): Promise<void>
   /** Notes the import with its result, and the trust that came with it, all at once. @returns the result with the receipt */

@@ -14,6 +14,8 @@ export interface Preparation {
   readonly trust: { readonly version: number; readonly bytes: Uint8Array }
   /** Policies by name. */
   readonly policies: ReadonlyMap<string, Uint8Array>
+  /** Last row of the audit trail now: what is signed later is for the next bundle. */
+  readonly auditSeq: number
   /** A bundle whose number is taken but whose medium was not finished. */
   readonly unfinished: Unfinished | null
 }
@@ -42,6 +44,7 @@ export interface SealRequest {
   readonly output: string
   /** Directory in which contents.json lies. */
   readonly directory: string
+  readonly auditSeq: number
 }
 
 /** The sending side: keys, log and ledger, behind the service or in this process. */

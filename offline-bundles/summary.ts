@@ -9,24 +9,26 @@ export const SUMMARY_TYPE = 'https://slsa.dev/verification_summary/v1'
 /**
  * What the import gate found out about one image, as predicate of a SLSA verification summary (SLSA 1.1, verification_summary): who signed
  * it, by which rule, under which trust version of the sender.
- * @param now - Unix milliseconds; the time is the bundle's own day of making where the import is taken up again
+ * @param own - name of this side
+ * @param time - when promoting began, Unix milliseconds: the same when an import is taken up again
  */
 export function verificationSummary(
   { image, rule, by, payloads }: Passed,
   { header, digest }: SignedHeader,
   trust: CarriedTrust,
   gate: Gate,
-  now: number,
+  own: string,
+  time: number,
 ): JsonObject {
   return {
     verifier: {
-      id: `urn:airseal:import-gate:${header.target}`,
+      id: `urn:airseal:import-gate:${own}`,
       version: {
         airseal: header.tool.replace(/^airseal /, ''),
         trust: `${trust.enclave}/${trust.version}`,
       },
     },
-    timeVerified: `${new Date(now).toISOString().slice(0, 19)}Z`,
+    timeVerified: `${new Date(time).toISOString().slice(0, 19)}Z`,
     resourceUri: `oci://${image.repository}@${image.digest}`,
     policy: {
       uri: `urn:airseal:rule:${encodeURIComponent(rule.name)}`,
