@@ -104,7 +104,7 @@ export interface CheckedBundle {
   /** Log entries carried. */
   readonly entries: number
   /** What the bundle shows of one repository. */
-  repository(name: string): Repository
+  readonly repository: (name: string) => Repository
 }
 
 /**

@@ -140,7 +140,12 @@ function gateSigner(
   })
   if (signer === null) throw item.fail('has a signer without key and subject')
   const subject = value['subject'] ?? value['subjectRegExp']
-  return { kind: 'identity', root: reader.text('root', NAME), signer, shown: String(subject) }
+  return {
+    kind: 'identity',
+    root: reader.text('root', NAME),
+    signer,
+    shown: typeof subject === 'string' ? subject : '',
+  }
 }
 
 /** What the gate found for one image. */

@@ -92,7 +92,7 @@ export function receiptText({ sequence, size, root, signature }: ReceiptCode): s
 export function parseReceiptCode(text: string): ReceiptCode {
   if (text.length > 2_000) throw invalid('is too long')
   const typed = text.replace(/[\s-]+/g, '')
-  const wrong = [...typed].find((character) => !ALPHABET.includes(character))
+  const wrong = Array.from(typed).find((character) => !ALPHABET.includes(character))
   if (wrong !== undefined) throw invalid(`has the character "${wrong}", which no code has`)
   let digits = ''
   for (let at = 0, row = 0; at < typed.length; at += ROW + 1, row++) {

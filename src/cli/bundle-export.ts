@@ -62,7 +62,12 @@ medium). Without --kind it is a delta with --since-receipt, else full. An interr
       value: 'TEXT',
       help: 'words for people, for example a classification',
     },
-    format: { type: 'string', short: 'o', value: 'text|json', help: 'form of the answer (default text)' },
+    format: {
+      type: 'string',
+      short: 'o',
+      value: 'text|json',
+      help: 'form of the answer (default text)',
+    },
     ...SITE_OPTIONS,
   },
   examples: [
@@ -145,13 +150,7 @@ async function wantedImages(input: Input, connection: Connection): Promise<Wante
       isObject(answer) && Array.isArray(answer['images']) ? answer['images'].filter(isObject) : []
     for (const { from, digest, repository, tag } of images) {
       if (typeof from !== 'string' || typeof digest !== 'string') continue
-      const place = from
-        .replace(/@sha256:[0-9a-f]{64}$/, '')
-        .replace(/:[A-Za-z0-9_][A-Za-z0-9._-]*$/, (end, at: number) =>
-          from.indexOf('/', at) === -1 && (from.includes('/') || from.startsWith('oci:'))
-            ? ''
-            : end,
-        )
+      const place = withoutTagOrDigest(from)
       const as =
         typeof repository === 'string'
           ? `${repository}${typeof tag === 'string' ? `:${tag}` : ''}`
@@ -165,4 +164,12 @@ async function wantedImages(input: Input, connection: Connection): Promise<Wante
     )
   }
   return wanted
+}
+
+/** `HOST/REPOSITORY` or `oci:DIR` of a reference. */
+function withoutTagOrDigest(reference: string): string {
+  const name = reference.replace(/@sha256:[0-9a-f]{64}$/, '')
+  const colon = name.lastIndexOf(':')
+  const isTag = colon > name.lastIndexOf('/') && colon > 'oci'.length
+  return isTag ? name.slice(0, colon) : name
 }

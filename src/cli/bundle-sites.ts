@@ -16,6 +16,7 @@ import {
   type Json,
   type JsonObject,
 } from '../core/index.ts'
+import { shown } from './command.ts'
 import type { Connection } from './connection.ts'
 
 /** Search keys in one question. */
@@ -30,8 +31,8 @@ export function senderSite(connection: Connection): SenderSite {
       const { trust, base, unfinished } = answer
       const given = trust as { version: number; text: string }
       return {
-        enclave: String(answer['enclave']),
-        target: String(answer['target']),
+        enclave: shown(answer['enclave']),
+        target: shown(answer['target']),
         base: base as HeaderPoint | null,
         held: new Map(
           (answer['held'] as [string, number, string][]).map(([digest, size, repository]) => [
@@ -54,8 +55,8 @@ export function senderSite(connection: Connection): SenderSite {
       const { size, root, checkpoint } = await call('snapshot', {})
       return {
         size: Number(size),
-        root: fromHex(String(root), 'root'),
-        checkpoint: String(checkpoint),
+        root: fromHex(shown(root), 'root'),
+        checkpoint: shown(checkpoint),
       }
     },
     async entries(keys, { size, root, checkpoint }) {
@@ -89,7 +90,7 @@ export function senderSite(connection: Connection): SenderSite {
         checkpoint,
         volumes: volumes.map((one) => ({ ...one })),
       }
-      return String((await call('seal', body))['header'])
+      return shown((await call('seal', body))['header'])
     },
     async written(target, sequence) {
       await call('written', { target, sequence })
@@ -101,9 +102,9 @@ function carriedEntry(entry: JsonObject): CarriedEntry {
   return {
     index: Number(entry['index']),
     logIndex: Number(entry['logIndex']),
-    body: fromBase64(String(entry['body']), 'body'),
+    body: fromBase64(shown(entry['body']), 'body'),
     integratedTime: Number(entry['integratedTime']),
-    signedEntryTimestamp: fromBase64(String(entry['signedEntryTimestamp']), 'timestamp'),
+    signedEntryTimestamp: fromBase64(shown(entry['signedEntryTimestamp']), 'timestamp'),
     hashes: (entry['hashes'] as string[]).map((hash) => fromHex(hash, 'hash')),
   }
 }
@@ -118,7 +119,7 @@ export function receiverSite(connection: Connection): ReceiverSite {
       if (!isObject(peer)) return null
       return {
         ...(peer as unknown as NonNullable<Awaited<ReturnType<ReceiverSite['know']>>>),
-        trust: utf8(String(peer['trust'])),
+        trust: utf8(shown(peer['trust'])),
       }
     },
     async keepEvidence({ bytes }, why) {

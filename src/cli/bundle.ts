@@ -38,8 +38,7 @@ unaltered, once. docs/bundles.md walks through it.`,
   examples: ['airseal bundle export --help'],
   exitCodes: [],
   verbs: VERBS,
-  run(input, terminal) {
-    void input
+  run(_input, terminal) {
     terminal.stderr('airseal: say what to do with a bundle: airseal bundle --help\n')
     return Promise.resolve(2)
   },

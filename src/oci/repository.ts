@@ -31,7 +31,7 @@ export interface BlobStream {
   /** Bytes. */
   readonly size: number
   /** Opened anew for each try. */
-  open(): AsyncIterable<Uint8Array>
+  readonly open: () => AsyncIterable<Uint8Array>
 }
 
 /** A {@link Repository} through which blobs of any size pass in bounded memory. */

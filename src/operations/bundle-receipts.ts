@@ -139,7 +139,7 @@ function checkLog(
   if (size === before.size && compared !== short)
     throw fork(`has another root at ${size} entries than before`)
   const growth = file === null ? null : new Body(file).object('consistency')
-  if (growth === null || growth.whole('size') !== before.size) return
+  if (growth?.whole('size') !== before.size) return
   const first = growth.text('root')
   const isGood =
     first.startsWith(compared) &&

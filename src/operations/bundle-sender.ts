@@ -329,7 +329,7 @@ export async function sinceReceipt(site: SiteParts, body: Json): Promise<Json> {
   for (const record of records) {
     if (record.header.header.sequence > head.base.sequence)
       for (const image of record.images)
-        images.set(`${String(image['from'])} ${String(image['digest'])}`, image)
+        images.set(`${plain(image['from'])} ${plain(image['digest'])}`, image)
   }
   const known = records.flatMap((record) => record.images)
   for (let after = base?.auditSeq ?? 0; ;) {
@@ -340,9 +340,9 @@ export async function sinceReceipt(site: SiteParts, body: Json): Promise<Json> {
       if (place === null) continue
       // Under the tags that it went by before.
       const before = known.filter(
-        (image) => image['digest'] === digest && String(image['from']).startsWith(place),
+        (image) => image['digest'] === digest && plain(image['from']).startsWith(place),
       )
-      for (const image of before) images.set(`${String(image['from'])} ${digest}`, image)
+      for (const image of before) images.set(`${plain(image['from'])} ${digest}`, image)
       if (before.length === 0)
         images.set(`${place}@${digest}`, { from: `${place}@${digest}`, digest })
     }
@@ -355,7 +355,7 @@ export async function sinceReceipt(site: SiteParts, body: Json): Promise<Json> {
 function referenceOf(location: Json | undefined): string | null {
   if (!isObject(location)) return null
   const { kind, registry, repository, directory } = location
-  if (kind === 'registry') return `${String(registry)}/${String(repository)}`
+  if (kind === 'registry') return `${plain(registry)}/${plain(repository)}`
   return typeof directory === 'string' ? `oci:${directory}` : null
 }
 
@@ -363,4 +363,8 @@ function kindOf(request: Body): Kind {
   const kind = KINDS.find((one) => one === request.members['kind'])
   if (kind === undefined) throw new AirsealError('USAGE', `--kind: want ${KINDS.join(', ')}`)
   return kind
+}
+
+function plain(value: Json | undefined): string {
+  return typeof value === 'string' ? value : ''
 }
