@@ -11,25 +11,23 @@ import { AirsealError, bytesEqual, utf8, type Json, type JsonObject } from '../c
 import type { Caller } from '../http/index.ts'
 import { Body } from './bundle-body.ts'
 import { change, Ledger } from './bundle-ledger.ts'
-import { trustReader } from './bundle-trust.ts'
+import { carryTrust, trustReader } from './bundle-trust.ts'
 import { auditRow, type SiteParts } from './site-parts.ts'
 
 /** Operations of the receiving side; offline-bundles/receiver.ts says what each is for. */
 
-/** Name of this side: that of its trust bundle, which is the name of its log. */
-export function ownEnclave(site: Pick<SiteParts, 'log'>): string {
-  return site.log.hostname
-    .replace(/^\[|\]$/g, '')
-    .replaceAll(':', '-')
-    .toLowerCase()
+/** Name of this side: that of its trust bundle. */
+export function ownEnclave({ trustKeeper }: Pick<SiteParts, 'trustKeeper'>): string {
+  return trustKeeper.bundle().document.enclave
 }
 
-export async function know(site: SiteParts, body: Json): Promise<Json> {
+export async function know(site: SiteParts, body: Json, caller: Caller): Promise<Json> {
   const request = new Body(body)
   const [source, target] = [request.text('source'), request.text('target')]
   const ledger = new Ledger(site.records)
   const peer = await ledger.peer(source)
   if (peer === null) return { peer: null }
+  await carryTrust(site, caller, peer)
   const { value: head } = await ledger.in(source, target)
   const same = await ledger.inRecord(source, target, request.whole('sequence'))
   const base = request.whole('base')
@@ -185,6 +183,7 @@ export async function finish(site: SiteParts, body: Json, caller: Caller): Promi
       logSize: header.log.size,
     }),
   )
+  if (isNewer) await carryTrust(site, caller, { trust: utf8(trust), enclave: source })
   return result
 }
 

@@ -45,7 +45,7 @@ export async function prepare(site: SiteParts, body: Json): Promise<Json> {
       'TRANSFER_BASE',
       `no receipt for bundles to ${target} was taken yet: export with --kind full`,
     )
-  const trust = await ownTrustBundle(site.records)
+  const trust = ownTrustBundle(site)
   const own = trustReader.read(trust)
   const policies = await site.records.documents('policy')
   const held =
@@ -176,7 +176,7 @@ export async function seal(site: SiteParts, body: Json, caller: Caller): Promise
       'TRANSFER_UNFINISHED',
       `bundle ${head.unfinished.sequence} for ${target} was not finished`,
     )
-  const own = trustReader.read(await ownTrustBundle(site.records))
+  const own = trustReader.read(ownTrustBundle(site))
   const bytes = await readFile(join(request.text('directory'), CONTENTS)).catch(
     (cause: unknown) => {
       throw new AirsealError('STORAGE', `${CONTENTS} can't be read by the service`, { cause })
