@@ -4,7 +4,7 @@ import type { Repository } from '../src/oci/index.ts'
 import { BundleRepository } from './bundle-repository.ts'
 import { parseContents, type Contents } from './contents.ts'
 import { passGate, type Gate, type Judge, type Passed } from './gate.ts'
-import { verifyHeader, type LogPoint } from './header.ts'
+import { verifyHeader, type Header, type LogPoint } from './header.ts'
 import { LIMITS } from './limits.ts'
 import {
   checkEntries,
@@ -16,7 +16,7 @@ import {
 } from './log-part.ts'
 import type { FoundVolumes, Medium } from './medium.ts'
 import { readFileOf } from './medium-files.ts'
-import { CHECKPOINT, CONSISTENCY, CONTENTS, trustName } from './names.ts'
+import { ANYONE, CHECKPOINT, CONSISTENCY, CONTENTS, trustName } from './names.ts'
 import { planImport, type ImportPlan } from './structure.ts'
 import type { CarriedTrust, TrustReader } from './trust.ts'
 
@@ -154,8 +154,32 @@ export async function checkContents(
     if (found === undefined) throw new AirsealError('INTERNAL', `no repository ${name}`)
     return found
   }
-  const plan = await planImport(contents, (name, digest) => repository(name).readManifest(digest))
+  const omitted = new Set(contents.omitted.map(({ digest }) => digest))
+  const plan = await planImport(contents, async (name, digest) => {
+    if (omitted.has(digest) && bases.get(name) === null) return null
+    return repository(name)
+      .readManifest(digest)
+      .catch((error: unknown) => {
+        throw omitted.has(digest) ? lostBase(error, medium.signed.header, digest, name) : error
+      })
+  })
   return { medium, contents, plan, checkpoint, entries, repository }
+}
+
+/** A delta whose base is not there any more, where that is what `error` means. */
+export function lostBase(
+  error: unknown,
+  { source, target }: Header,
+  digest: Digest,
+  home: string,
+): unknown {
+  if (!(error instanceof AirsealError) || error.code !== 'IMAGE_NOT_FOUND') return error
+  const to = target === ANYONE ? '' : ` --to ${target}`
+  return new AirsealError(
+    'TRANSFER_BASE',
+    `the registry has lost ${digest} in ${home}, on which this delta builds. Ask ${source} for: airseal bundle export --kind rebase${to} …`,
+    { cause: error },
+  )
 }
 
 /** Everything listed is there, and nothing is there that is not listed. */

@@ -1,16 +1,10 @@
-import {
-  AirsealError,
-  canonicalJson,
-  digestHex,
-  type Digest,
-  type JsonObject,
-} from '../src/core/index.ts'
+import { canonicalJson, digestHex, type Digest, type JsonObject } from '../src/core/index.ts'
 import {
   appendStoredLayer,
   type StoredManifest,
   type StreamingRepository,
 } from '../src/oci/index.ts'
-import type { CheckedBundle } from './check.ts'
+import { lostBase, type CheckedBundle } from './check.ts'
 import type { Progress } from './progress.ts'
 import type { PlannedManifest } from './structure.ts'
 
@@ -165,13 +159,7 @@ export class Promoter {
   }
 
   #lost(error: unknown, digest: Digest, home: string): unknown {
-    if (!(error instanceof AirsealError) || error.code !== 'IMAGE_NOT_FOUND') return error
-    const { source, target } = this.#bundle.medium.signed.header
-    return new AirsealError(
-      'TRANSFER_BASE',
-      `${this.#to.name}/${home} has lost ${digest}, on which this delta builds. Ask ${source} for: airseal bundle export --kind rebase${target === 'any' ? '' : ` --to ${target}`}`,
-      { cause: error },
-    )
+    return lostBase(error, this.#bundle.medium.signed.header, digest, `${this.#to.name}/${home}`)
   }
 }
 

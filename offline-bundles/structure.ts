@@ -28,12 +28,12 @@ const MAX_DEPTH = 8
 /**
  * Follows every image and everything attached through the manifests, and checks that all they name is carried, left out by the base, or left
  * out by choice of platform; and that nothing else is on the medium.
- * @param read - a manifest, hashed; from the base when the medium does not carry it
+ * @param read - a manifest, hashed; from the base when the medium does not carry it; null: it is in the base, which can't be asked
  * @throws AirsealError MEDIUM_INVALID naming what is missing or too many
  */
 export async function planImport(
   contents: Contents,
-  read: (repository: string, digest: Digest) => Promise<StoredManifest>,
+  read: (repository: string, digest: Digest) => Promise<StoredManifest | null>,
 ): Promise<ImportPlan> {
   const carried = new Map(contents.blobs.map(({ digest, size }) => [digest, size]))
   const omitted = new Map(contents.omitted.map(({ digest, size }) => [digest, size]))
@@ -67,7 +67,10 @@ export async function planImport(
     }
     if (depth > MAX_DEPTH) throw invalid(`nests manifests deeper than ${MAX_DEPTH}`)
     need(digest, one.size, `an entry of ${repository}`)
-    const { manifest } = await read(repository, digest)
+    const stored = await read(repository, digest)
+    present.add(`${repository} ${digest}`)
+    if (stored === null) return
+    const { manifest } = stored
     const children = manifest.kind === 'index' ? manifest.manifests : []
     for (const child of children) {
       if (!absent.has(child.digest))
@@ -89,7 +92,6 @@ export async function planImport(
     }
     if (role.about?.kind === 'referrer' && manifest.subject?.digest !== role.about.subject)
       throw invalid(`lists ${digest} as referrer of ${role.about.subject}, which it does not name`)
-    present.add(`${repository} ${digest}`)
     planned.set(key, {
       repository,
       digest,

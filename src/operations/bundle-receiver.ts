@@ -1,5 +1,4 @@
 import {
-  ANYONE,
   parseHeader,
   rawSignature,
   receiptMessage,
@@ -10,7 +9,7 @@ import {
 import { AirsealError, bytesEqual, utf8, type Json, type JsonObject } from '../core/index.ts'
 import type { Caller } from '../http/index.ts'
 import { Body } from './bundle-body.ts'
-import { change, Ledger } from './bundle-ledger.ts'
+import { change, Ledger, type InRecord } from './bundle-ledger.ts'
 import { carryTrust, trustReader } from './bundle-trust.ts'
 import { auditRow, type SiteParts } from './site-parts.ts'
 
@@ -232,15 +231,12 @@ export async function lastReceipt(site: SiteParts, body: Json): Promise<Json> {
   const request = new Body(body)
   const ledger = new Ledger(site.records)
   const source = request.optional('source') ?? (await onlySource(ledger))
-  const own = ownEnclave(site)
-  const heads = await Promise.all([own, ANYONE].map((target) => ledger.in(source, target)))
-  const newest = heads.flatMap(({ value }, at) =>
-    value.last === null ? [] : [{ target: at === 0 ? own : ANYONE, sequence: value.last.sequence }],
+  const records = (await ledger.inRecords()).filter(({ header }) => header.header.source === source)
+  const importedAt = ({ result }: InRecord): string => shownText(result['imported'])
+  const record = records.reduce<InRecord | null>(
+    (newest, one) => (newest === null || importedAt(one) >= importedAt(newest) ? one : newest),
+    null,
   )
-  const [first] = newest
-  if (first === undefined)
-    throw new AirsealError('NOT_FOUND', `nothing of ${source} was imported yet`)
-  const record = await ledger.inRecord(source, first.target, first.sequence)
   if (record === null) throw new AirsealError('NOT_FOUND', `nothing of ${source} was imported yet`)
   return receipt(site, record.header)
 }
@@ -271,4 +267,8 @@ export async function addPeer(site: SiteParts, body: Json, caller: Caller): Prom
     auditRow(site, caller, 'bundle-peer', { enclave, version, trust: digest }),
   )
   return { enclave, version, known: known !== null }
+}
+
+function shownText(value: Json | undefined): string {
+  return typeof value === 'string' ? value : ''
 }
