@@ -19,7 +19,7 @@ export interface ContentImage extends Named {
   readonly from: string
 }
 
-export const ATTACHED = ['sig', 'att', 'sbom', 'referrer'] as const
+const ATTACHED = ['sig', 'att', 'sbom', 'referrer'] as const
 export type AttachedKind = (typeof ATTACHED)[number]
 
 /** Something that is said about an image: under a tag of cosign's, or as a manifest with a subject. */

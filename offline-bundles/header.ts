@@ -2,7 +2,6 @@ import {
   AirsealError,
   canonicalJson,
   digestOf,
-  fromHex,
   fromUtf8,
   sha256Hex,
   utf8,
@@ -17,7 +16,7 @@ import { isEnclaveName } from './names.ts'
 import { Reader } from './reading.ts'
 
 /** Type of the signed header (DSSE payloadType). */
-export const HEADER_TYPE = 'application/vnd.airseal.bundle.header.v1+json'
+const HEADER_TYPE = 'application/vnd.airseal.bundle.header.v1+json'
 
 export const KINDS = ['full', 'delta', 'trust-only', 'rebase'] as const
 export type Kind = (typeof KINDS)[number]
@@ -296,11 +295,6 @@ function isInRange({ validIn }: TrustedKey, logId: string, size: number): boolea
 /** The first 24 hex digits of a root, as receipts state it. */
 export function shortRoot(root: Uint8Array): string {
   return Buffer.from(root).toString('hex').slice(0, 24)
-}
-
-/** Raw bytes of a point's root. */
-export function rootBytes({ root }: LogPoint): Uint8Array {
-  return fromHex(root, 'root')
 }
 
 function invalid(problem: string): AirsealError {

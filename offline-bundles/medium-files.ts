@@ -8,7 +8,7 @@ import { HEADER, isDirectoryName, SUMS } from './names.ts'
 const CHUNK = 1024 * 1024
 
 /** Everything here takes what lies on the medium for hostile: nothing is followed, nothing blocks, nothing is read beyond a limit. */
-export async function openRegular(path: string, shown: string): Promise<FileHandle> {
+async function openRegular(path: string, shown: string): Promise<FileHandle> {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
   const file = await open(path, flags).catch((cause: unknown) => {
     throw unreadable(shown, cause)

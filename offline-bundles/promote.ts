@@ -19,7 +19,7 @@ export interface Destination {
 }
 
 /** Repository in which everything waits until all of it is there. */
-export const STAGING = 'airseal-staging'
+const STAGING = 'airseal-staging'
 const PARALLEL = 3
 
 /**

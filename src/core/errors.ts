@@ -239,7 +239,8 @@ export const ERRORS = {
   MEDIUM_INVALID: {
     status: 400,
     exit: 1,
-    remedy: 'It is no bundle as the format has it: nothing was imported. Ask the sender for it again.',
+    remedy:
+      'It is no bundle as the format has it: nothing was imported. Ask the sender for it again.',
   },
   MEDIUM_DAMAGED: {
     status: 400,
@@ -300,7 +301,7 @@ export const ERRORS = {
   PEER_UNKNOWN: {
     status: 404,
     exit: 1,
-    remedy: "Make the other side known: airseal init --trust FILE, or airseal bundle peer FILE.",
+    remedy: 'Make the other side known: airseal init --trust FILE, or airseal bundle peer FILE.',
   },
   // Formats
   CHECKPOINT_INVALID: {

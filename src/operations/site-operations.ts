@@ -6,6 +6,5 @@ import { trustOperations } from './trust.ts'
 
 /** Every managed operation, area by area. */
 export function siteOperations(site: SiteParts): Operations {
-  return { ...policyOperations(site), ...trustOperations(site) }
-  return { ...bundleOperations(site), ...trustOperations(site) }
+  return { ...bundleOperations(site), ...policyOperations(site), ...trustOperations(site) }
 }

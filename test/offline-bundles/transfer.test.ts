@@ -199,7 +199,7 @@ await t.test('a receipt is the base of the next delta', async (t) => {
   })
 
   await t.test('typed, with or without blanks, it is taken', async (t) => {
-    const typed = code.replaceAll(/\s+/g, '').toString()
+    const typed = code.replaceAll(/\s+/g, '')
     t.match(await low.call('bundle/take-receipt', { receipt: typed }), {
       enclave: 'high.example',
       sequence: 2,

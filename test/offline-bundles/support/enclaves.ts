@@ -20,7 +20,7 @@ import {
   type ImportResult,
 } from '../../../offline-bundles/index.ts'
 
-export const SETTINGS = { ...DEFAULT_REGISTRY_SETTINGS, timeoutMs: 20_000 }
+const SETTINGS = { ...DEFAULT_REGISTRY_SETTINGS, timeoutMs: 20_000 }
 
 /** One side, in this process: its own keys, log, ledger and trust. */
 export interface Enclave {
