@@ -64,6 +64,24 @@ module.exports = {
       'a folder is entered through its index.ts; main.ts loads each command by itself',
     ),
     forbid(
+      'offline-bundles-imports',
+      { path: '^offline-bundles/' },
+      { path: OURS, pathNot: '^(offline-bundles|src/(core|tlog|sigstore|oci|verify))/' },
+      'what crosses the gap knows formats and registries, neither keys nor log: those it is given',
+    ),
+    forbid(
+      'offline-bundles-have-one-door',
+      { path: OURS, pathNot: '^(offline-bundles|test)/' },
+      { path: '^offline-bundles/', pathNot: '^offline-bundles/index\\.ts$' },
+      'offline-bundles/ is entered through its index.ts',
+    ),
+    forbid(
+      'offline-bundles-serve-the-root',
+      { path: '^(src/(?!operations/|cli/)[^/]+/|keys/)' },
+      { path: '^offline-bundles/' },
+      'only operations and commands carry anything across the gap',
+    ),
+    forbid(
       'keys-have-one-door',
       { path: OURS, pathNot: '^(keys|test)/' },
       { path: '^keys/', pathNot: '^keys/(index|signer)\\.ts$' },

@@ -24,6 +24,10 @@ const COMMANDS: ReadonlyMap<string, readonly [string, () => Promise<{ command: C
     ['trust', ['look after the trust bundle', () => import('./cli/trust.ts')]],
     ['verify-blob', ['verify the signature of a file', () => import('./cli/verify-blob.ts')]],
     [
+      'bundle',
+      ['carry images and trust between enclaves on a medium', () => import('./cli/bundle.ts')],
+    ],
+    [
       'fsck',
       ['check every byte of the log against its signed checkpoint', () => import('./cli/fsck.ts')],
     ],
@@ -61,6 +65,22 @@ function wantsJson(args: readonly string[]): boolean {
   })
 }
 
+/** The command that words name: itself, or one below it. @throws AirsealError USAGE for an unknown word */
+async function commandOf(
+  command: Command,
+  args: readonly string[],
+): Promise<{ command: Command; args: readonly string[] }> {
+  const [word, ...rest] = args
+  if (command.verbs === undefined || word === undefined || word.startsWith('-'))
+    return { command, args }
+  const verb = command.verbs.get(word)
+  if (verb === undefined) {
+    const known = [...command.verbs.keys()].join(', ')
+    throw new AirsealError('USAGE', `no command "${command.name} ${word}"; there are: ${known}`)
+  }
+  return commandOf((await verb[1]()).command, rest)
+}
+
 /** Runs one command line. @returns the exit code */
 export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
   const [name, ...rest] = args
@@ -84,12 +104,13 @@ export async function main(args: readonly string[], terminal: Terminal): Promise
     if (entry === undefined) {
       throw new AirsealError('USAGE', `no command "${asked}"; \`airseal --help\` lists them`)
     }
-    const { command } = await entry[1]()
-    if (name === 'help' || rest.includes('--help') || rest.includes('-h')) {
+    const words = name === 'help' ? rest.slice(1) : rest
+    const { command, args: own } = await commandOf((await entry[1]()).command, words)
+    if (name === 'help' || own.includes('--help') || own.includes('-h')) {
       terminal.stdout(helpText(command))
       return 0
     }
-    return await command.run(parseInput(command, rest), terminal)
+    return await command.run(parseInput(command, own), terminal)
   } catch (thrown) {
     const error = asAirsealError(thrown)
     terminal.stderr(errorText(error, json))

@@ -30,6 +30,11 @@ export interface Command {
   readonly description: string
   readonly options: Readonly<Record<string, Option>>
   readonly examples: readonly string[]
+  /** Commands below this one, by their word: `airseal NAME WORD`. Each with one line about it, loaded when it is asked for. */
+  readonly verbs?: ReadonlyMap<
+    string,
+    readonly [summary: string, load: () => Promise<{ readonly command: Command }>]
+  >
   /** Exit codes beyond 0, 1 and 2, with their meaning. */
   readonly exitCodes: readonly (readonly [number, string])[]
   /** @returns the exit code */
@@ -120,7 +125,8 @@ export function parseInput(command: Command, args: readonly string[]): Input {
   if (first !== undefined && command.takesArguments !== true) {
     throw new AirsealError('USAGE', `${command.name} takes no arguments, not "${first}"`)
   }
-  const output = values['output'] ?? 'text'
+  // A command whose `output` is something else says how its answer is formed by another option.
+  const output = 'output' in command.options ? 'text' : (values['output'] ?? 'text')
   if (output !== 'text' && output !== 'json') {
     throw new AirsealError('USAGE', `--output ${shown(output)}: want text or json`)
   }
@@ -149,7 +155,7 @@ function parseOptions(
 
 /** The text of `--help`. */
 export function helpText(command: Command): string {
-  const rows = Object.entries({ ...command.options, ...COMMON_OPTIONS }).map(
+  const rows = Object.entries({ ...COMMON_OPTIONS, ...command.options }).map(
     ([name, option]): [string, string] => {
       const short = option.short === undefined ? '    ' : `-${option.short}, `
       return [
@@ -158,7 +164,11 @@ export function helpText(command: Command): string {
       ]
     },
   )
-  const width = Math.max(...rows.map(([left]) => left.length))
+  const verbs = [...(command.verbs ?? [])].map(([word, [summary]]): [string, string] => [
+    word,
+    summary,
+  ])
+  const width = Math.max(...[...rows, ...verbs].map(([left]) => left.length))
   const exits: (readonly [number, string])[] = [
     [0, 'done'],
     [1, 'refused'],
@@ -172,6 +182,9 @@ export function helpText(command: Command): string {
     '',
     command.description.trim(),
     '',
+    ...(verbs.length === 0
+      ? []
+      : ['Verbs:', ...verbs.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`), '']),
     'Options:',
     ...rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`),
     '',

@@ -29,6 +29,14 @@ export const INIT_OPTIONS: Command['options'] = {
   ...(config && { config }),
 }
 
+const TRUST_OPTION: Command['options'] = {
+  trust: {
+    type: 'string',
+    value: 'FILE',
+    help: 'trust bundle of the enclave whose bundles are imported here, brought by hand',
+  },
+}
+
 export const command: Command = {
   name: 'init',
   summary: 'Makes a data directory: keys, empty log, trust files.',
@@ -38,7 +46,7 @@ Makes a signing key, a log key and a root key for the trust bundle (ECDSA P-256,
 files that verifiers need: public/cosign.pub, rekor.pub, trusted_root.json, signing_config.json.
 The passphrase comes from --passphrase-file, AIRSEAL_PASSPHRASE or a prompt; else one is made, stored in keys/passphrase (mode 0600),
 and its place is printed. The host of the public URL becomes the log's name and can't be changed later.`,
-  options: INIT_OPTIONS,
+  options: { ...INIT_OPTIONS, ...TRUST_OPTION },
   examples: [
     'airseal init --data /var/lib/airseal --public-url https://airseal.example:8470 --passphrase-file /etc/airseal/passphrase',
   ],
@@ -46,7 +54,17 @@ and its place is printed. The host of the public URL becomes the log's name and 
   async run(input, terminal) {
     const directory = siteDirectory(input, terminal)
     const config = await configOf(directory, input)
+    const trust = input.text('trust')
+    // Looked at first: nothing is made when the file is no good.
+    if (trust !== null) await checkTrustFile(trust)
     const result = await initSite(directory, config, input, terminal)
+    if (trust !== null) {
+      const { addPeer, peerText } = await import('./bundle-peer.ts')
+      const { connect } = await import('./connection.ts')
+      const connection = await connect(input, terminal)
+      const peer = await addPeer(connection, trust).finally(() => connection.close())
+      terminal.stderr(`airseal: ${peerText(peer)}`)
+    }
     if (input.json)
       terminal.stdout(
         `${JSON.stringify({ data: directory.root, ...result, generatedPassphrase: undefined, passphraseFile: result.generatedPassphrase === null ? null : directory.passphrase })}\n`,
@@ -57,6 +75,16 @@ and its place is printed. The host of the public URL becomes the log's name and 
       )
     return 0
   },
+}
+
+async function checkTrustFile(path: string): Promise<void> {
+  const { readFile } = await import('node:fs/promises')
+  const { AirsealError } = await import('../core/index.ts')
+  const { trustReader } = await import('../operations/index.ts')
+  const bytes = await readFile(path).catch((cause: unknown) => {
+    throw new AirsealError('USAGE', `--trust ${path} can't be read`, { cause })
+  })
+  trustReader.read(bytes)
 }
 
 /** Initialises, and writes the trust files. */

@@ -235,6 +235,74 @@ export const ERRORS = {
     remedy:
       'The entry is logged; airseal pushes it when the registry answers. Or run the same command again.',
   },
+  // Across the gap
+  MEDIUM_INVALID: {
+    status: 400,
+    exit: 1,
+    remedy:
+      'It is no bundle as the format has it: nothing was imported. Ask the sender for it again.',
+  },
+  MEDIUM_DAMAGED: {
+    status: 400,
+    exit: 1,
+    remedy: 'Copy the named file or disc again from the sender; nothing was imported.',
+  },
+  MEDIUM_INCOMPLETE: {
+    status: 400,
+    exit: 4,
+    remedy: 'Insert the volumes that are named and run the same command again: it goes on.',
+  },
+  TRANSFER_UNTRUSTED: {
+    status: 403,
+    exit: 1,
+    remedy: "Compare the trust file with the sender's; do not use this medium.",
+  },
+  TRANSFER_ELSEWHERE: {
+    status: 403,
+    exit: 1,
+    remedy: 'Take it to the enclave that it names, or have it exported for this one (--to).',
+  },
+  TRANSFER_OLD: {
+    status: 409,
+    exit: 1,
+    remedy: 'Import the newest bundle; older ones are never imported again.',
+  },
+  TRANSFER_GAP: {
+    status: 409,
+    exit: 1,
+    remedy: 'Import the missing bundles in order, or ask the sender for a rebase bundle.',
+  },
+  TRANSFER_FORK: {
+    status: 409,
+    exit: 1,
+    remedy:
+      'Alarm: one side shows two histories. Keep both media, import nothing from there, and compare with the sender by another way.',
+  },
+  TRANSFER_BASE: {
+    status: 409,
+    exit: 1,
+    remedy: 'Ask the sender for a rebase bundle: it needs nothing that was there before.',
+  },
+  TRANSFER_UNFINISHED: {
+    status: 409,
+    exit: 1,
+    remedy: 'Finish what was begun first: run the command that the message names.',
+  },
+  TRANSFER_REFUSED: {
+    status: 403,
+    exit: 12,
+    remedy: 'The rules of the import gate are not met: nothing was imported.',
+  },
+  RECEIPT_INVALID: {
+    status: 400,
+    exit: 1,
+    remedy: 'Type the code again as it is printed, or take the receipt as a file.',
+  },
+  PEER_UNKNOWN: {
+    status: 404,
+    exit: 1,
+    remedy: 'Make the other side known: airseal init --trust FILE, or airseal bundle peer FILE.',
+  },
   // Formats
   CHECKPOINT_INVALID: {
     status: 400,

@@ -67,6 +67,8 @@ export interface TransparencyLog {
   append(leaf: NewLeaf): Promise<AppendResult>
   /** Entry by index over all shards; null when there is none. */
   entryByIndex(logIndex: number): Promise<LoggedEntry | null>
+  /** Entry by index, proved in the tree of a head that was signed before; null when that tree does not hold it. */
+  entryInTree(logIndex: number, head: SignedHead): Promise<LoggedEntry | null>
   /** Entry by leaf hash (32 bytes raw), in the tree named or in any; null when there is none. */
   entryByLeafHash(leafHash: Uint8Array, treeId?: bigint): Promise<LoggedEntry | null>
   /** Entries (80 hex digits each, oldest first) that carry the search key; at most `limit`. */
@@ -74,13 +76,13 @@ export interface TransparencyLog {
   /** The current head, signed afresh. */
   signedHead(): Promise<SignedHead>
   /**
-   * RFC 6962 §2.1.2 consistency proof between two sizes of the active tree, with the current root.
+   * RFC 6962 §2.1.2 consistency proof between two sizes of the active tree, with the current root and that of the first size.
    * @throws AirsealError REQUEST_INVALID when a size is out of range
    */
   consistencyProof(
     firstSize: number,
     lastSize: number,
-  ): Promise<{ rootHash: Uint8Array; hashes: readonly Uint8Array[] }>
+  ): Promise<{ rootHash: Uint8Array; firstRoot: Uint8Array; hashes: readonly Uint8Array[] }>
   /** Stops taking leaves, answers those in the queue, closes the files. */
   close(): Promise<void>
 }

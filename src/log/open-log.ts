@@ -95,10 +95,16 @@ function logOf(
   signer: Signer,
   records: Records,
 ): TransparencyLog & { readonly records: Records } {
-  /** Entry with a proof that was checked against a head we signed; a stored bit that changed ends in an error, never in an answer. */
   async function entryAt(index: number): Promise<LoggedEntry | null> {
     const signed = await sequencer.signedHeadOver(index)
-    if (signed === null) return null
+    return signed === null ? null : entryUnder(index, signed)
+  }
+
+  /** Entry with a proof that was checked against a head we signed; a stored bit that changed ends in an error, never in an answer. */
+  async function entryUnder(
+    index: number,
+    signed: { readonly size: number; readonly root: Uint8Array; readonly note: string },
+  ): Promise<LoggedEntry> {
     const { time, hash, body, hashes } = await client.call('entry', [index, signed.size])
     const actual = leafHash(body)
     const proof = { index, treeSize: signed.size, rootHash: signed.root, hashes }
@@ -125,6 +131,12 @@ function logOf(
     entryByIndex(logIndex) {
       const index = logIndex - base
       return Number.isSafeInteger(index) && index >= 0 ? entryAt(index) : Promise.resolve(null)
+    },
+    entryInTree(logIndex, { treeSize, rootHash, checkpoint }) {
+      const index = logIndex - base
+      if (!Number.isSafeInteger(index) || index < 0 || index >= treeSize)
+        return Promise.resolve(null)
+      return entryUnder(index, { size: treeSize, root: rootHash, note: checkpoint })
     },
     async entryByLeafHash(hash, inTree) {
       if (inTree !== undefined && inTree !== treeId) return null
@@ -176,7 +188,7 @@ function logOf(
           hashes: toHead,
         })
       if (!isGood) throw new AirsealError('LOG_DAMAGED', 'the stored tree contradicts its head')
-      return { rootHash: head.root, hashes }
+      return { rootHash: head.root, firstRoot, hashes }
     },
     async close() {
       try {

@@ -2,7 +2,13 @@ import { AirsealError, fromUtf8, isObject, parseJson } from '../core/index.ts'
 import { createAuthenticator, type Authenticator, type Scope } from './auth.ts'
 import { delay } from './concurrency.ts'
 import { originOf, speaksPlainHttp } from './hosts.ts'
-import { createSender, type HttpAnswer, type HttpRequest, type Send } from './http.ts'
+import {
+  createSender,
+  type BodyStream,
+  type HttpAnswer,
+  type HttpRequest,
+  type Send,
+} from './http.ts'
 import type { RegistrySettings } from './settings.ts'
 
 export interface Call {
@@ -10,8 +16,12 @@ export interface Call {
   /** Path and query on the registry, from `/v2/`. */
   readonly path: string
   readonly headers?: Readonly<Record<string, string>>
-  readonly body?: Uint8Array
+  readonly body?: Uint8Array | BodyStream
   readonly maxBytes?: number
+  /** Whether the body of a good answer is handed on as it comes; then the time is for its beginning only. */
+  readonly streaming?: boolean
+  /** Milliseconds for all of it, in place of the settings' own. */
+  readonly timeoutMs?: number
   /** Whether the request needs the right to push. */
   readonly push?: boolean
   /** Whether a redirect may lead to another configured host. */
@@ -69,6 +79,7 @@ export function createClient(
           ...(home && authorization !== undefined ? { authorization } : {}),
         },
         ...(call.body === undefined ? {} : { body: call.body }),
+        ...(call.streaming === undefined ? {} : { streaming: call.streaming }),
         maxBytes: call.maxBytes ?? MAX_ERROR_BODY,
         deadline,
         signal,
@@ -128,7 +139,7 @@ export function createClient(
   return {
     origin,
     async call(call) {
-      const deadline = performance.now() + settings.timeoutMs
+      const deadline = performance.now() + (call.timeoutMs ?? settings.timeoutMs)
       for (let tried = 1; ; tried++) {
         const last = tried === MAX_TRIES || call.again === false
         const backoff = 100 * 2 ** tried * (0.5 + Math.random())

@@ -5,16 +5,19 @@ import type {
   IncomingMessage,
   RequestOptions,
 } from 'node:http'
+import { once } from 'node:events'
 import type { LookupFunction } from 'node:net'
 import { AirsealError } from '../core/index.ts'
 import { isForbiddenAddress } from './hosts.ts'
 import type { RegistrySettings } from './settings.ts'
 
 export interface HttpRequest {
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT'
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
-  readonly body?: Uint8Array
+  readonly body?: Uint8Array | BodyStream
+  /** Whether a body of status 200 or 206 is handed on as it comes instead of being gathered. */
+  readonly streaming?: boolean
   /** Most bytes of the answer's body. */
   readonly maxBytes: number
   /** When to give up, by performance.now(). */
@@ -24,11 +27,20 @@ export interface HttpRequest {
   readonly showCertificate: boolean
 }
 
+/** A body that is sent as it is read. */
+export interface BodyStream {
+  /** Bytes; exactly as many must come. */
+  readonly size: number
+  open(): AsyncIterable<Uint8Array>
+}
+
 /** Attacker-controlled throughout. */
 export interface HttpAnswer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: Uint8Array
+  /** Set for a request that streams; must be read to its end or destroyed. Throws REGISTRY_UNREACHABLE when it is cut. */
+  readonly stream?: AsyncIterable<Uint8Array>
 }
 
 /** Makes one request, without redirects, retries or credentials of its own. */
@@ -119,7 +131,7 @@ function exchange(
         host: url.host,
         'accept-encoding': 'identity',
         'user-agent': 'airseal',
-        ...(body === undefined ? {} : { 'content-length': String(body.length) }),
+        ...(body === undefined ? {} : { 'content-length': String(sizeOf(body)) }),
       },
       lookup: guardedLookup(url, settings),
     })
@@ -167,13 +179,40 @@ function exchange(
         resolve(taken)
       }, fail)
     })
-    sent.end(body)
+    if (body === undefined || body instanceof Uint8Array) sent.end(body)
+    else
+      pour(body, sent).catch((error: unknown) => {
+        fail(error instanceof AirsealError ? error : unreachable(url, 'took no upload', error))
+      })
   })
+}
+
+function sizeOf(body: Uint8Array | BodyStream): number {
+  return body instanceof Uint8Array ? body.length : body.size
+}
+
+/** Sends a body as it is read, no faster than the other side takes it. */
+async function pour(body: BodyStream, sent: ClientRequest): Promise<void> {
+  for await (const chunk of body.open()) {
+    if (sent.destroyed) return
+    if (!sent.write(chunk)) await Promise.race([once(sent, 'drain'), once(sent, 'close')])
+  }
+  sent.end()
+}
+
+/** Chunks of a body; a connection that is cut is not its end. */
+async function* chunksOf(answer: IncomingMessage, url: URL): AsyncIterable<Uint8Array> {
+  try {
+    for await (const chunk of answer) yield chunk as Buffer
+  } catch (cause) {
+    throw unreachable(url, 'broke off its answer', cause)
+  }
+  if (!answer.complete) throw unreachable(url, 'broke off its answer')
 }
 
 function collect(
   answer: IncomingMessage,
-  { url, maxBytes, method }: HttpRequest,
+  { url, maxBytes, method, streaming }: HttpRequest,
 ): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
     const encoding = answer.headers['content-encoding'] ?? 'identity'
@@ -184,6 +223,11 @@ function collect(
           `${url.host} sent content encoded as "${encoding.slice(0, 40)}", which was not asked for`,
         ),
       )
+      return
+    }
+    const { statusCode: status = 0, headers } = answer
+    if (streaming === true && (status === 200 || status === 206)) {
+      resolve({ status, headers, body: new Uint8Array(), stream: chunksOf(answer, url) })
       return
     }
     const tooLarge = () =>

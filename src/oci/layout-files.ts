@@ -56,6 +56,48 @@ export async function readRegular(path: string, maxBytes: number): Promise<Uint8
   }
 }
 
+const CHUNK = 1024 * 1024
+
+/**
+ * Bytes of a file as they are read. Links, pipes and devices are refused, as by {@link readRegular}.
+ * @throws AirsealError LAYOUT_INVALID, or `missing`
+ */
+export async function* streamRegular(
+  path: string,
+  missing: AirsealError,
+): AsyncIterable<Uint8Array> {
+  const file = await open(
+    path,
+    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+  ).catch((cause: unknown) => {
+    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown'
+    if (code === 'ENOENT') throw missing
+    throw new AirsealError('LAYOUT_INVALID', `${path} can't be read (${code})`, { cause })
+  })
+  try {
+    if (!(await file.stat()).isFile())
+      throw new AirsealError('LAYOUT_INVALID', `${path} is not a regular file`)
+    for (let at = 0; ;) {
+      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(CHUNK), 0, CHUNK, at)
+      if (bytesRead === 0) return
+      at += bytesRead
+      yield buffer.subarray(0, bytesRead)
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+/** Bytes of a regular file; null when there is none of that name. */
+export async function sizeOfRegular(path: string): Promise<number | null> {
+  try {
+    const facts = await lstat(path)
+    return facts.isFile() ? facts.size : null
+  } catch {
+    return null
+  }
+}
+
 /** True for a directory that is not a link. */
 export async function isDirectory(path: string): Promise<boolean> {
   try {
@@ -90,7 +132,10 @@ export async function makeDirectory(path: string): Promise<void> {
 export const TEMPORARY = /^\.[0-9a-f]{16}\.tmp$/
 
 /** Replaces a file whole or not at all; durable when it returns. @throws AirsealError STORAGE, STORAGE_FULL */
-export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+export async function writeWhole(
+  path: string,
+  bytes: Uint8Array | AsyncIterable<Uint8Array>,
+): Promise<void> {
   const temporary = join(dirname(path), `.${randomBytes(8).toString('hex')}.tmp`)
   try {
     const file = await open(temporary, 'wx', 0o644)
@@ -106,7 +151,7 @@ export async function writeWhole(path: string, bytes: Uint8Array): Promise<void>
     await syncDirectory(dirname(path))
   } catch (cause) {
     await unlink(temporary).catch(() => undefined)
-    throw storage(path, cause)
+    throw cause instanceof AirsealError ? cause : storage(path, cause)
   }
 }
 

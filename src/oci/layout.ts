@@ -1,11 +1,14 @@
 import { basename, join } from 'node:path'
 import { AirsealError, digestHex, digestOf, isDigest, utf8, type Digest } from '../core/index.ts'
+import { checkedChunks } from './blob-stream.ts'
 import {
   isDirectory,
   isRegular,
   makeDirectory,
   readRegular,
   realDirectory,
+  sizeOfRegular,
+  streamRegular,
   writeWhole,
 } from './layout-files.ts'
 import {
@@ -21,7 +24,14 @@ import {
 import { withLayoutLock } from './layout-lock.ts'
 import { MAX_MANIFEST, parseManifest, type Descriptor } from './manifest.ts'
 import { isTag } from './reference.ts'
-import type { Referrer, Referrers, Repository, StoredManifest } from './repository.ts'
+import type {
+  BlobStream,
+  Referrer,
+  Referrers,
+  Repository,
+  StoredManifest,
+  StreamingRepository,
+} from './repository.ts'
 
 /** Makes an empty layout in `directory`, which must exist; does nothing when one is there. @throws AirsealError LAYOUT_INVALID, STORAGE */
 export async function initLayout(directory: string): Promise<void> {
@@ -42,7 +52,7 @@ export async function initLayout(directory: string): Promise<void> {
  * written in the layout; links inside it are not followed.
  * @throws AirsealError LAYOUT_INVALID when there is none
  */
-export async function openLayoutRepository(directory: string): Promise<Repository> {
+export async function openLayoutRepository(directory: string): Promise<StreamingRepository> {
   const root = await realDirectory(directory)
   const path = join(root, 'oci-layout')
   const layout = await readRegular(path, 4_096)
@@ -56,7 +66,7 @@ export async function openLayoutRepository(directory: string): Promise<Repositor
   return new LayoutRepository(root, false)
 }
 
-class LayoutRepository implements Repository {
+class LayoutRepository implements StreamingRepository {
   readonly kind = 'layout'
   readonly exclusive = true
   readonly identity: string
@@ -145,6 +155,28 @@ class LayoutRepository implements Repository {
     // What is there with other bytes was damaged: it is replaced.
     if (there === null || digestOf(there) !== digest) await writeWhole(this.#path(digest), bytes)
     return { digest, size: bytes.length }
+  }
+
+  streamBlob(descriptor: Pick<Descriptor, 'digest' | 'size'>): AsyncIterable<Uint8Array> {
+    const { digest } = descriptor
+    const missing = this.#notFound(`blob ${digest}`)
+    return checkedChunks(streamRegular(this.#path(digest), missing), descriptor, this.location)
+  }
+
+  async writeBlobFrom({ digest, size, open }: BlobStream): Promise<'written' | 'present'> {
+    const there = await sizeOfRegular(this.#path(digest))
+    if (there === size) return 'present'
+    await writeWhole(this.#path(digest), checkedChunks(open(), { digest, size }, 'the source'))
+    return 'written'
+  }
+
+  /** A layout is one repository: there is no other to take it from. */
+  mountBlob(): Promise<boolean> {
+    return Promise.resolve(false)
+  }
+
+  deleteManifest(): Promise<boolean> {
+    return Promise.resolve(false)
   }
 
   async writeManifest(bytes: Uint8Array, mediaType: string, target: string): Promise<Descriptor> {

@@ -119,6 +119,22 @@ export async function appendLegacyLayer(
   )
 }
 
+/** Adds a layer whose blob is there already, exactly as its descriptor has it; an equal one suffices. See {@link appendLegacyLayer}. */
+export function appendStoredLayer(
+  repository: Repository,
+  tag: string,
+  layer: JsonObject,
+): Promise<'added' | 'present'> {
+  const wanted = canonicalJson(layer)
+  return addToTag(
+    repository,
+    tag,
+    legacyList(tag),
+    layer,
+    (existing) => canonicalJson(existing) === wanted,
+  )
+}
+
 function legacyList(tag: string): TagList<JsonObject> {
   return {
     items: (current) =>

@@ -3,7 +3,7 @@ import { openLayoutRepository } from './layout.ts'
 import type { Descriptor } from './manifest.ts'
 import type { Reference } from './reference.ts'
 import { openRegistryRepository } from './registry.ts'
-import type { Repository } from './repository.ts'
+import type { Repository, StreamingRepository } from './repository.ts'
 import type { RegistrySettings } from './settings.ts'
 
 export interface OpenOptions {
@@ -16,7 +16,7 @@ export async function openRepository(
   reference: Reference,
   settings: RegistrySettings,
   options: OpenOptions = {},
-): Promise<Repository> {
+): Promise<StreamingRepository> {
   return reference.kind === 'layout'
     ? await openLayoutRepository(reference.directory)
     : openRegistryRepository(reference, settings, options)

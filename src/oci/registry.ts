@@ -1,6 +1,6 @@
 import { AirsealError, digestOf, isDigest, type Digest } from '../core/index.ts'
 import { createClient, errorCode, type RegistryClient } from './client.ts'
-import { serialised } from './concurrency.ts'
+import { delay, serialised } from './concurrency.ts'
 import { checkAllowed } from './hosts.ts'
 import type { HttpAnswer } from './http.ts'
 import { MAX_MANIFEST, parseManifest, type Descriptor } from './manifest.ts'
@@ -8,10 +8,21 @@ import { MANIFEST_KINDS } from './media-types.ts'
 import { isTag, type RegistryReference } from './reference.ts'
 import { addToFallback, readFallback } from './referrers.ts'
 import { listReferrers } from './referrers-api.ts'
-import type { Referrer, Referrers, Repository, StoredManifest } from './repository.ts'
+import type {
+  BlobStream,
+  Referrer,
+  Referrers,
+  Repository,
+  StoredManifest,
+  StreamingRepository,
+} from './repository.ts'
 import type { RegistrySettings } from './settings.ts'
-import { uploadBlob } from './upload.ts'
+import { checkedChunks } from './blob-stream.ts'
+import { mountBlob, uploadBlob } from './upload.ts'
 
+/** Tries in a row that brought not a byte. */
+const MAX_IDLE_TRIES = 3
+const MAX_UPLOADS = 3
 const ACCEPT = [...MANIFEST_KINDS.keys()].join(', ')
 
 /**
@@ -23,7 +34,7 @@ export function openRegistryRepository(
   reference: Pick<RegistryReference, 'registry' | 'repository'>,
   settings: RegistrySettings,
   options: { readonly signal?: AbortSignal } = {},
-): Repository {
+): StreamingRepository {
   const { registry, repository } = reference
   checkAllowed(registry, settings)
   return new RegistryRepository(
@@ -33,7 +44,7 @@ export function openRegistryRepository(
   )
 }
 
-class RegistryRepository implements Repository {
+class RegistryRepository implements StreamingRepository {
   readonly kind = 'registry'
   readonly exclusive = false
   readonly identity: string
@@ -123,6 +134,69 @@ class RegistryRepository implements Repository {
       this.#expect(answer, 201, `upload of blob ${digest}`)
     }
     return { digest, size: bytes.length }
+  }
+
+  streamBlob(descriptor: Pick<Descriptor, 'digest' | 'size'>): AsyncIterable<Uint8Array> {
+    return checkedChunks(this.#blobChunks(descriptor), descriptor, this.location)
+  }
+
+  /** Goes on where a connection broke off, as long as each try brings something. */
+  async *#blobChunks({ digest, size }: Pick<Descriptor, 'digest' | 'size'>) {
+    let at = 0
+    for (let idle = 0; ;) {
+      const answer = await this.#client.call({
+        method: 'GET',
+        path: `${this.#base}/blobs/${digest}`,
+        ...(at === 0 ? {} : { headers: { range: `bytes=${at}-${size - 1}` } }),
+        blob: true,
+        streaming: true,
+      })
+      if (answer.status === 404) throw this.#notFound(`blob ${digest}`)
+      if (answer.status !== 206) this.#expect(answer, 200, `blob ${digest}`)
+      let skip = answer.status === 206 ? 0 : at
+      const before = at
+      try {
+        for await (const chunk of answer.stream ?? []) {
+          const fresh = chunk.subarray(Math.min(skip, chunk.length))
+          skip -= chunk.length - fresh.length
+          at += fresh.length
+          if (fresh.length > 0) yield fresh
+        }
+        return
+      } catch (error) {
+        const cut = error instanceof AirsealError && error.code === 'REGISTRY_UNREACHABLE'
+        idle = at > before ? 0 : idle + 1
+        if (!cut || idle === MAX_IDLE_TRIES || at >= size) throw error
+      }
+    }
+  }
+
+  async writeBlobFrom({ digest, size, open }: BlobStream): Promise<'written' | 'present'> {
+    if (await this.hasBlob(digest)) return 'present'
+    for (let tried = 1; ; tried++) {
+      try {
+        const body = { size, open: () => checkedChunks(open(), { digest, size }, 'the source') }
+        // For each megabyte another second: a line slower than that is taken for dead.
+        const timeoutMs = 60_000 + size / 1_000
+        const answer = await uploadBlob(this.#client, this.#base, digest, body, timeoutMs)
+        this.#expect(answer, 201, `upload of blob ${digest}`)
+        return 'written'
+      } catch (error) {
+        const cut = error instanceof AirsealError && error.code === 'REGISTRY_UNREACHABLE'
+        if (!cut || tried === MAX_UPLOADS) throw error
+        await delay(200 * 2 ** tried)
+      }
+    }
+  }
+
+  mountBlob(digest: Digest, from: string): Promise<boolean> {
+    return mountBlob(this.#client, this.#base, digest, from)
+  }
+
+  async deleteManifest(digest: Digest): Promise<boolean> {
+    const path = `${this.#base}/manifests/${digest}`
+    const answer = await this.#client.call({ method: 'DELETE', path, push: true, again: false })
+    return answer.status === 202 || answer.status === 404
   }
 
   async writeManifest(bytes: Uint8Array, mediaType: string, target: string): Promise<Descriptor> {

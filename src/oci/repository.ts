@@ -25,6 +25,30 @@ export interface Referrer {
   readonly subject: Digest
 }
 
+/** A blob of any size that is read as it comes. */
+export interface BlobStream {
+  readonly digest: Digest
+  /** Bytes. */
+  readonly size: number
+  /** Opened anew for each try. */
+  readonly open: () => AsyncIterable<Uint8Array>
+}
+
+/** A {@link Repository} through which blobs of any size pass in bounded memory. */
+export interface StreamingRepository extends Repository {
+  /**
+   * Bytes of a blob as they come; the last piece is given only once all of them have the digest and the size. A cut connection is taken
+   * up where it broke. Throws while it is read: IMAGE_NOT_FOUND, DIGEST_MISMATCH, REGISTRY_UNREACHABLE.
+   */
+  streamBlob(descriptor: Pick<Descriptor, 'digest' | 'size'>): AsyncIterable<Uint8Array>
+  /** Stores a blob unless it is there. What differs from its digest is never completed. @throws DIGEST_MISMATCH */
+  writeBlobFrom(blob: BlobStream): Promise<'written' | 'present'>
+  /** Takes a blob over from another repository (without host) of the same registry. False: that could not be done. */
+  mountBlob(digest: Digest, from: string): Promise<boolean>
+  /** Forgets a manifest. False: the place does not let it go. */
+  deleteManifest(digest: Digest): Promise<boolean>
+}
+
 /**
  * One repository of a registry, or one OCI layout on disk. Safe to call concurrently, also by several processes.
  * Everything read is untrusted; bytes named by a digest are hashed and compared before they are returned (DIGEST_MISMATCH).

@@ -1,6 +1,6 @@
 import { AirsealError, type Digest } from '../core/index.ts'
 import { errorCode, type RegistryClient } from './client.ts'
-import type { HttpAnswer } from './http.ts'
+import type { BodyStream, HttpAnswer } from './http.ts'
 
 /**
  * Uploads a blob in one piece (OCI distribution specification 1.1, "POST then PUT", which every registry has).
@@ -10,7 +10,8 @@ export async function uploadBlob(
   client: RegistryClient,
   base: string,
   digest: Digest,
-  bytes: Uint8Array,
+  bytes: Uint8Array | BodyStream,
+  timeoutMs?: number,
 ): Promise<HttpAnswer> {
   const begun = await client.call({
     method: 'POST',
@@ -33,7 +34,26 @@ export async function uploadBlob(
     headers: { 'content-type': 'application/octet-stream' },
     body: bytes,
     push: true,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    // An upload that was cut has no second half: the caller begins another.
+    ...(bytes instanceof Uint8Array ? {} : { again: false }),
   })
+}
+
+/** Has the registry take a blob over from another repository of its own ("Mounting a blob"). False: it did not. */
+export async function mountBlob(
+  client: RegistryClient,
+  base: string,
+  digest: Digest,
+  from: string,
+): Promise<boolean> {
+  const answer = await client.call({
+    method: 'POST',
+    path: `${base}/blobs/uploads/?mount=${digest}&from=${encodeURIComponent(from)}`,
+    body: new Uint8Array(),
+    push: true,
+  })
+  return answer.status === 201
 }
 
 /**

@@ -1,3 +1,4 @@
+import { bundleOperations } from './bundle.ts'
 import type { Operations } from './operation.ts'
 import { policyOperations } from './policy.ts'
 import type { SiteParts } from './site-parts.ts'
@@ -5,5 +6,5 @@ import { trustOperations } from './trust.ts'
 
 /** Every managed operation, area by area. */
 export function siteOperations(site: SiteParts): Operations {
-  return { ...policyOperations(site), ...trustOperations(site) }
+  return { ...bundleOperations(site), ...policyOperations(site), ...trustOperations(site) }
 }

@@ -73,6 +73,21 @@ const PLANTED: readonly (readonly [rule: string, file: string, text: string])[] 
     "import { z } from './log/inner.ts'\nexport const y = z\n",
   ],
   [
+    'offline-bundles-imports',
+    'offline-bundles/up.ts',
+    "import { x } from '../src/log/index.ts'\nexport const y = x\n",
+  ],
+  [
+    'offline-bundles-have-one-door',
+    'src/cli/carry.ts',
+    "import { x } from '../../offline-bundles/inner.ts'\nexport const y = x\n",
+  ],
+  [
+    'offline-bundles-serve-the-root',
+    'src/log/carry.ts',
+    "import { x } from '../../offline-bundles/index.ts'\nexport const y = x\n",
+  ],
+  [
     'keys-have-one-door',
     'src/door.ts',
     "import { x } from '../keys/inner.ts'\nexport const y = x\n",

@@ -47,6 +47,10 @@ export class MemoryLog implements TransparencyLog {
     return Promise.resolve(index === -1 ? null : this.#entry(index))
   }
 
+  entryInTree(logIndex: number, { treeSize }: SignedHead): Promise<LoggedEntry | null> {
+    return this.entryByIndex(logIndex < treeSize ? logIndex : this.size)
+  }
+
   search(key: string, limit: number): Promise<readonly string[]> {
     const found = this.#leaves.filter(({ leaf }) => leaf.searchKeys.includes(key)).slice(0, limit)
     return Promise.resolve(found.map(({ hash }) => this.#id(hash)))
@@ -65,9 +69,10 @@ export class MemoryLog implements TransparencyLog {
   consistencyProof(
     first: number,
     last: number,
-  ): Promise<{ rootHash: Uint8Array; hashes: readonly Uint8Array[] }> {
+  ): Promise<{ rootHash: Uint8Array; firstRoot: Uint8Array; hashes: readonly Uint8Array[] }> {
     return Promise.resolve({
       rootHash: treeRoot(this.size, this.#node),
+      firstRoot: treeRoot(first, this.#node),
       hashes: consistencyProof(first, last, this.#node),
     })
   }
