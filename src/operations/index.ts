@@ -1,6 +1,8 @@
 export type { ManagedOperation, Operations } from './operation.ts'
 export { auditRow, callerName } from './site-parts.ts'
 export type { SiteParts } from './site-parts.ts'
+export { createTuf } from './tuf-site.ts'
+export type { SiteTuf } from './tuf-site.ts'
 export { siteOperations } from './site-operations.ts'
 export { currentAlarms, trustReadiness } from './trust-answers.ts'
 export { openTrust } from './trust-keeper.ts'
