@@ -43,6 +43,7 @@ import {
   publishedFiles,
   siteOperations,
   trustReadiness,
+  tufKeys,
   type SiteTuf,
   type TrustKeeper,
 } from './operations/index.ts'
@@ -167,11 +168,10 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       policies,
     })
     const tuf = createTuf({
-      root: directory.root,
+      keys: tufKeys(directory.root, passphrase),
       config: config.tuf,
       clock,
       records: log.records,
-      passphrase,
       publicUrl,
       notify: options.log,
       trustFiles: () => trust.files(),

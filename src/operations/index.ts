@@ -1,6 +1,7 @@
 export type { ManagedOperation, Operations } from './operation.ts'
 export { auditRow, callerName } from './site-parts.ts'
 export type { SiteParts } from './site-parts.ts'
+export { tufKeys } from './tuf-keys.ts'
 export { createTuf } from './tuf-site.ts'
 export type { SiteTuf } from './tuf-site.ts'
 export { siteOperations } from './site-operations.ts'

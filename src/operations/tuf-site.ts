@@ -18,7 +18,7 @@ import {
 import type { Config } from '../config.ts'
 import { callerName, type SiteParts } from './site-parts.ts'
 import { clockFault, dueRoles } from './tuf-health.ts'
-import { tufKeys, type PlacedKey, type TufKeys } from './tuf-keys.ts'
+import type { PlacedKey, TufKeys } from './tuf-keys.ts'
 import { decodeState, encodeState, type TufState } from './tuf-state.ts'
 import { targetFiles } from './tuf-targets.ts'
 
@@ -29,11 +29,8 @@ const REFRESH_MS = 3_600_000
 /** Who the audit trail names for what the service does by itself. */
 const SERVICE = 'service'
 
-export interface TufOptions extends Pick<
-  SiteParts,
-  'clock' | 'records' | 'passphrase' | 'publicUrl' | 'notify'
-> {
-  readonly root: string
+export interface TufOptions extends Pick<SiteParts, 'clock' | 'records' | 'publicUrl' | 'notify'> {
+  readonly keys: TufKeys
   readonly config: Config['tuf']
   /** The public trust files as they are now, by name. */
   readonly trustFiles: () => ReadonlyMap<string, PublicFile>
@@ -87,8 +84,7 @@ export interface RefreshOptions {
 }
 
 export function createTuf(options: TufOptions): SiteTuf {
-  const { clock, records, config, notify, publicUrl, trustFiles } = options
-  const keys = tufKeys(options.root, options.passphrase)
+  const { clock, records, config, keys, notify, publicUrl, trustFiles } = options
   const lifetimes: Lifetimes = {
     root: config.rootDays * DAY,
     targets: config.targetsDays * DAY,

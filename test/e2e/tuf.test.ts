@@ -1,9 +1,13 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { SerializedBundle } from '@sigstore/bundle'
+import { createVerifier } from 'sigstore'
 import t, { type Test } from 'tap'
 import { needs, requiredProgram } from '../support/programs.ts'
 import { startRegistry } from '../support/registries.ts'
 import { run, type Finished } from '../support/site.ts'
+import { bundlesOf } from './support/tampering.ts'
 import { said, startPlace, type Place, type PushedImage } from './support/place.ts'
 
 /** Unmodified clients get their trust from the TUF repository of a running service, and follow it. */
@@ -112,6 +116,41 @@ await t.test('cosign follows the repository', needs('crane', ...COSIGNS), async 
     await verifiesAll(t, 'after the rotations')
     for (const [name, client] of clients) t.equal(await client.rootVersion(), 5, name)
   })
+})
+
+await t.test('npm sigstore follows the repository', async (t) => {
+  const place = await startPlace(t)
+  const { site } = place
+  const { layout, index } = await place.build()
+  const reference = `oci:${layout}@${index}`
+  t.equal((await site.airseal(['sign', '--signatures', 'bundle', reference])).code, 0)
+  const [text = ''] = await bundlesOf(reference)
+  const root = join(place.directory, 'root.json')
+  await writeRoot(place, root)
+  const key = await readFile(site.file('cosign.pub'), 'utf8')
+  const cache = join(place.directory, 'npm-cache')
+  const verifies = async (bundle: string, selected: string): Promise<void> => {
+    const verifier = await createVerifier({
+      tufMirrorURL: `${site.url}/tuf`,
+      tufRootPath: root,
+      tufCachePath: cache,
+      tlogThreshold: 1,
+      ctLogThreshold: 0,
+      keySelector: () => selected,
+    })
+    verifier.verify(JSON.parse(bundle) as SerializedBundle)
+  }
+  await verifies(text, key)
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  await t.rejects(verifies(text, publicKey.export({ format: 'pem', type: 'spki' }) as string))
+  for (const role of ['root', 'root', 'online', 'targets'])
+    t.equal((await site.airseal(['tuf', 'rotate', role])).code, 0)
+  await verifies(text, key)
+  const [mirror = ''] = await readdir(cache)
+  const kept = JSON.parse(await readFile(join(cache, mirror, 'root.json'), 'utf8')) as {
+    signed: { version: number }
+  }
+  t.equal(kept.signed.version, 5)
 })
 
 async function writeRoot(place: Place, path: string): Promise<void> {
