@@ -10,6 +10,7 @@ const RIGHTS = {
   expressions: ['src/core'],
   oci: ['src/core'],
   sigstore: ['src/core', 'src/x509', 'src/tlog'],
+  tuf: ['src/core'],
   verify: ['src/core', 'src/x509', 'src/tlog', 'src/sigstore'],
   trust: ['src/core', 'src/sigstore', 'src/verify'],
   log: ['src/core', 'src/tlog', 'keys/signer.ts'],
@@ -163,6 +164,12 @@ module.exports = {
       { path: PRODUCT, pathNot: '^src/expressions/' },
       { path: '(^|/)@bufbuild(/|$)' },
       'one folder bounds what expressions may cost',
+    ),
+    forbid(
+      'tuf-libraries-in-tuf-only',
+      { path: PRODUCT, pathNot: '^src/tuf/' },
+      { path: '(^|/)(@tufjs|tuf-js)(/|$)' },
+      'one folder knows the models of TUF',
     ),
     forbid(
       'product-imports-product',

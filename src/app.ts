@@ -36,12 +36,15 @@ import {
 import {
   callerName,
   contributionOf,
+  createTuf,
   currentAlarms,
   enclaveName,
   openTrust,
   publishedFiles,
   siteOperations,
   trustReadiness,
+  tufKeys,
+  type SiteTuf,
   type TrustKeeper,
 } from './operations/index.ts'
 import { createPolicyStore } from './policy-store.ts'
@@ -164,6 +167,17 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       store: evidence,
       policies,
     })
+    const tuf = createTuf({
+      keys: tufKeys(directory.root, passphrase),
+      config: config.tuf,
+      clock,
+      records: log.records,
+      publicUrl,
+      notify: options.log,
+      trustFiles: () => trust.files(),
+    })
+    closing.push(() => tuf.close())
+    trust.onChange(() => tuf.attend())
     const managed = siteOperations({
       directory,
       config,
@@ -177,6 +191,7 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       trustKeeper: trust,
       policies,
       evidence,
+      tuf,
       publicUrl,
       passphrase,
       notify: options.log,
@@ -195,6 +210,7 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       verdicts: verification,
       evidence: (digest) => evidence.list(digest),
       trustFile: (name) => trust.files().get(name) ?? null,
+      tufFile: (path) => tuf.file(path),
       trustVersion: () => trust.bundle().document.version,
       ready: createReadiness(log, logSigner.publicKey, clock, {
         trust: () => trustReadiness(trust, config.trust, log, clock()),
@@ -206,14 +222,16 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       maxBodyBytes: config.maxBodyBytes,
       version: version(),
       log: (record) => {
-        if (record.status >= 400)
+        // TUF clients ask for the next root to learn that there is none.
+        const isUsual = record.route === '/tuf/*path' && record.status === 404
+        if (record.status >= 400 && !isUsual)
           options.log(JSON.stringify({ time: new Date(clock()).toISOString(), ...record }))
       },
     }
     return {
       operations: operationsByName(operations),
       finishPending: () => finishPending(signing, options.log),
-      listen: () => startListening(services, options, signing, trust, log),
+      listen: () => startListening(services, options, signing, trust, log, tuf),
       close,
     }
   } catch (error) {
@@ -411,6 +429,7 @@ async function startListening(
   signing: Signing,
   trust: TrustKeeper,
   log: TransparencyLog,
+  tuf: SiteTuf,
 ): Promise<{ url: string; close(): Promise<void> }> {
   const { config, directory } = options
   const verifier = loadDigestVerifier()
@@ -421,6 +440,7 @@ async function startListening(
   }
   const tls = config.tls && (await readTls(config.tls))
   const loopback = isLoopback(config.listen.host)
+  await tuf.start()
   const socket = await socketAddress(directory)
   const servers: RunningServer[] = []
   const close = async (): Promise<void> => {

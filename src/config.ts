@@ -44,6 +44,7 @@ export interface Config {
   readonly evidenceCacheBytes: number
   readonly registries: RegistriesConfig
   readonly trust: TrustConfig
+  readonly tuf: TufConfig
 }
 
 /** The trust bundle: who signs it, and what happens when it grows old. */
@@ -69,6 +70,30 @@ export interface TrustConfig {
   readonly graceDays: number
   /** Days before an expiry at which alarms begin. Default 60. */
   readonly alarmDays: number
+}
+
+/** The TUF repository below `/tuf/`, from which clients of Sigstore get their trust. */
+export interface TufConfig {
+  /**
+   * `own` (default): this site signs a repository, made at the first start. `mirror`: it serves what was imported. `off`: it serves none.
+   */
+  readonly mode: 'own' | 'mirror' | 'off'
+  /**
+   * URIs of the keys, ECDSA P-256 or Ed25519, read when the repository is made. Default: keys/tuf-root.key, tuf-targets.key and tuf-online.key
+   * in the data directory. Danger of the default: who takes the data directory can rewrite all trust; move the root key elsewhere.
+   */
+  readonly rootKey: string | null
+  readonly targetsKey: string | null
+  /** Signs snapshot and timestamp, every day, without anybody's help. */
+  readonly onlineKey: string | null
+  /** How long files are good for once signed, days. Default: root 1825, targets 730, snapshot 365, timestamp 14. */
+  readonly rootDays: number
+  readonly targetsDays: number
+  readonly snapshotDays: number
+  /** Danger: clients that can't reach the service refuse to verify when it has passed; a long one hides a frozen mirror as long. */
+  readonly timestampDays: number
+  /** The same for the timestamp that `tuf export` puts on a medium. Default 180. */
+  readonly exportDays: number
 }
 
 export interface KeysConfig {
@@ -137,6 +162,7 @@ export async function loadConfig(
   const registries = reader.section('registries')
   const keys = reader.section('keys')
   const trust = reader.section('trust')
+  const tuf = reader.section('tuf')
   const tls = reader.has('tls') ? reader.section('tls') : null
   // Read before the command line is looked at: a field that is overridden is known all the same.
   const file = {
@@ -170,8 +196,19 @@ export async function loadConfig(
       timeoutMs: registries.count('timeoutMs', 100, 600_000) ?? REGISTRY_TIMEOUT_MS,
     },
     trust: readTrust(trust),
+    tuf: {
+      mode: tuf.choice('mode', ['own', 'mirror', 'off']) ?? 'own',
+      rootKey: tuf.text('rootKey'),
+      targetsKey: tuf.text('targetsKey'),
+      onlineKey: tuf.text('onlineKey'),
+      rootDays: tuf.count('rootDays', 30, 7300) ?? 1825,
+      targetsDays: tuf.count('targetsDays', 30, 7300) ?? 730,
+      snapshotDays: tuf.count('snapshotDays', 2, 3650) ?? 365,
+      timestampDays: tuf.count('timestampDays', 2, 3650) ?? 14,
+      exportDays: tuf.count('exportDays', 1, 3650) ?? 180,
+    },
   }
-  for (const part of [tls, keys, registries, trust, reader]) part?.refuseUnknown()
+  for (const part of [tls, keys, registries, trust, tuf, reader]) part?.refuseUnknown()
   checkExposure(config)
   return Object.freeze(config)
 }

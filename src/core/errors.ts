@@ -367,6 +367,59 @@ export const ERRORS = {
     exit: 1,
     remedy: 'Run `airseal trust propose`, have the root keys sign, then `airseal trust publish`.',
   },
+  // The Update Framework
+  TUF_INVALID: {
+    status: 422,
+    exit: 1,
+    remedy: 'The repository broke the TUF specification: fetch or export it again.',
+  },
+  TUF_SIGNATURES: {
+    status: 422,
+    exit: 1,
+    remedy: 'Have it signed by as many of the keys that the root lists as the role needs.',
+  },
+  TUF_ROLLBACK: {
+    status: 409,
+    exit: 1,
+    remedy: 'This is older than what is trusted already: export a newer one.',
+  },
+  TUF_MISMATCH: {
+    status: 422,
+    exit: 1,
+    remedy: 'The files do not belong together: export or propose them anew.',
+  },
+  TUF_EXPIRED: {
+    status: 422,
+    exit: 1,
+    remedy: 'Check the clock of this machine; if it is right, renew the metadata at its source.',
+  },
+  TUF_MISSING: {
+    status: 404,
+    exit: 1,
+    remedy: 'Bring the whole repository; `airseal tuf export` writes all of it.',
+  },
+  TUF_CLOCK: {
+    status: 503,
+    exit: 3,
+    remedy:
+      'Set the clock of this machine; if it is right, run `airseal tuf refresh --clock-is-right`.',
+  },
+  TUF_KEY_OFFLINE: {
+    status: 409,
+    exit: 1,
+    remedy:
+      'Run `airseal tuf propose`, sign the file where the key is, then `airseal tuf publish`.',
+  },
+  TUF_ABSENT: {
+    status: 404,
+    exit: 1,
+    remedy: 'Run `airseal tuf init`, or `airseal tuf import` for the repository of another site.',
+  },
+  TUF_PRESENT: {
+    status: 409,
+    exit: 1,
+    remedy: 'This site has a repository already; `airseal tuf status` describes it.',
+  },
   BUNDLE_INVALID: { status: 400, exit: 1, remedy: 'Give a Sigstore bundle of version 0.3.' },
   PREDICATE_INVALID: { status: 400, exit: 1, remedy: 'Give a predicate file that fits --type.' },
   POLICY_INVALID: {

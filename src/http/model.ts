@@ -71,6 +71,10 @@ export interface HttpServices {
   ) => { readonly contentType: string; readonly bytes: Uint8Array } | null
   /** Version of the trust bundle that these files are from. */
   readonly trustVersion: () => number
+  /** A file of the TUF repository, by its path below `/tuf/`; null when there is none. */
+  readonly tufFile: (
+    path: string,
+  ) => { readonly contentType: string; readonly bytes: Uint8Array } | null
   readonly ready: () => Promise<{
     readonly ready: boolean
     readonly checks: Readonly<Record<string, string>>

@@ -7,6 +7,7 @@ import { isRekorPath, record, send, serve, type Route, type Site } from './excha
 import { EVIDENCE_ROUTES } from './evidence-routes.ts'
 import { REKOR_ROUTES } from './rekor-routes.ts'
 import { TRUST_ROUTES } from './trust-routes.ts'
+import { TUF_ROUTES } from './tuf-routes.ts'
 
 /** Rekor's answer to a browser that asks before it calls. */
 const PREFLIGHT: Answer = {
@@ -34,6 +35,7 @@ export function createRouter(site: Site): RequestListener {
     ...EVIDENCE_ROUTES,
     ...TRUST_ROUTES,
     ...AIRSEAL_ROUTES,
+    ...TUF_ROUTES,
   ])) {
     const path = app.route(pattern)
     for (const route of routes) {
@@ -83,7 +85,12 @@ function queryOf(url: string): string {
 }
 
 function parametersOf(request: Request): Readonly<Record<string, string>> {
-  return request.params as Record<string, string>
+  return Object.fromEntries(
+    Object.entries(request.params).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.join('/') : value,
+    ]),
+  )
 }
 
 function otherMethod(

@@ -3,8 +3,15 @@ import type { Operations } from './operation.ts'
 import { policyOperations } from './policy.ts'
 import type { SiteParts } from './site-parts.ts'
 import { trustOperations } from './trust.ts'
+import { tufOperations } from './tuf.ts'
 
 /** Every managed operation, area by area. */
 export function siteOperations(site: SiteParts): Operations {
-  return { ...bundleOperations(site), ...policyOperations(site), ...trustOperations(site) }
+  const areas: readonly Operations[] = [
+    bundleOperations(site),
+    policyOperations(site),
+    trustOperations(site),
+    tufOperations(site),
+  ]
+  return Object.assign({}, ...areas) as Operations
 }

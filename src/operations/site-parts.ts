@@ -8,6 +8,7 @@ import type { RegistrySettings } from '../oci/index.ts'
 import type { PolicyStore } from '../policy-store.ts'
 import type { CurrentTrust } from '../site-trust.ts'
 import type { TrustKeeper } from './trust-keeper.ts'
+import type { SiteTuf } from './tuf-site.ts'
 import type { Signer } from '../../keys/index.ts'
 
 /** What operations work with; made once by app.ts. */
@@ -28,6 +29,7 @@ export interface SiteParts {
   readonly evidence: EvidenceStore
   /** The trust bundle in force, and what changes it. */
   readonly trustKeeper: TrustKeeper
+  readonly tuf: SiteTuf
   /** URL under which clients reach the service, without slash at the end. */
   readonly publicUrl: string
   /** Of the passphrase-protected key files; asked for once. */

@@ -38,6 +38,7 @@ const PLANTED: readonly (readonly [rule: string, file: string, text: string])[] 
     'src/sigstore/up.ts',
     "import { x } from '../verify/index.ts'\nexport const y = x\n",
   ],
+  ['tuf-imports', 'src/tuf/up.ts', "import { x } from '../tlog/index.ts'\nexport const y = x\n"],
   [
     'verify-imports',
     'src/verify/up.ts',
@@ -147,6 +148,11 @@ const PLANTED: readonly (readonly [rule: string, file: string, text: string])[] 
     'certificates-in-x509-only',
     'src/verify/pki.ts',
     "import * as p from 'pkijs'\nexport const y = p\n",
+  ],
+  [
+    'tuf-libraries-in-tuf-only',
+    'src/verify/tuf.ts',
+    "import { Metadata } from '@tufjs/models'\nexport const y = Metadata\n",
   ],
   [
     'product-imports-product',

@@ -290,6 +290,7 @@ t.test('the Unix socket is the operator, private, and replaces a stale one', asy
     evidence: async () => null,
     trustFile: () => null,
     trustVersion: () => 1,
+    tufFile: () => null,
     ready: () => Promise.resolve({ ready: true, checks: {} }),
     access: { tokens: parseTokens(`ci ${TOKEN}`), writeToken: 'required' },
     version: 'x',

@@ -79,6 +79,7 @@ export async function startService(
         ? { contentType: 'application/x-pem-file', bytes: utf8(log.publicKeyPem) }
         : null,
     trustVersion: () => 7,
+    tufFile: () => null,
     ready: () => Promise.resolve({ ready: true, checks: { checkpoint: 'ok' } }),
     access: { tokens: [], writeToken: 'open' },
     version: '0.0.0-test',
