@@ -64,6 +64,7 @@ export async function verifyEach(
         images: [absoluteImage(image)],
         key: await keyMember(input),
         requireLog: !input.flag('insecure-ignore-tlog'),
+        fresh: true,
       }
       const answer = await withProgress(
         terminal,

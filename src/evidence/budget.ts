@@ -1,7 +1,7 @@
 import { AirsealError } from '../core/index.ts'
 
 /** Bytes of evidence that one request may make us read, over all its images. */
-export const MAX_REQUEST_BYTES = 128 * 1024 * 1024
+const MAX_REQUEST_BYTES = 128 * 1024 * 1024
 /** Bytes of evidence that all requests together may hold at a time. */
 const MAX_HELD_BYTES = 512 * 1024 * 1024
 

@@ -107,7 +107,7 @@ export async function judgeRepository(
 }
 
 /** What must be read for these demands. */
-export function kindsOf(demands: readonly Demand[]): EvidenceKind[] {
+function kindsOf(demands: readonly Demand[]): EvidenceKind[] {
   return [...new Set(demands.map(({ kind }) => kind))]
 }
 

@@ -3,12 +3,7 @@ export { judgeRepository, verifyReference } from './image.ts'
 export type { ImageDemands, ImageQuestion, ImageResult, NamedDemand } from './image.ts'
 export { checkAgainst } from './local-log.ts'
 export type { EntryCheck, LocalLog, Presence } from './local-log.ts'
-export {
-  isPolicyDocument,
-  parsePolicyDocument,
-  POLICY_API_VERSION,
-  POLICY_KIND,
-} from './policy-document.ts'
+export { isPolicyDocument, parsePolicyDocument } from './policy-document.ts'
 export type { VerificationPolicy } from './policy-document.ts'
 export { parseSigner } from './signer-request.ts'
 export { NO_REVOCATIONS, siteTrustOf } from './site-trust.ts'

@@ -9,7 +9,7 @@ import {
 /** Items of a list, and its largest number. */
 export const MAX_LIST = 64
 /** Characters of one text. */
-export const MAX_TEXT = 4096
+const MAX_TEXT = 4096
 
 /** Takes members out of a JSON object that a caller wrote; every refusal names the member. */
 export class Members {

@@ -13,8 +13,8 @@ export interface VerificationPolicy {
   readonly demands: readonly DemandSpec[]
 }
 
-export const POLICY_API_VERSION = 'airseal/v1'
-export const POLICY_KIND = 'VerificationPolicy'
+const POLICY_API_VERSION = 'airseal/v1'
+const POLICY_KIND = 'VerificationPolicy'
 
 /** Names of policies: they stand in paths and files. */
 const NAME = /^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$/

@@ -11,7 +11,7 @@ export interface VerifyRequest {
   readonly images: readonly string[]
   /** All of them must hold; or the name of the policy that says what must. */
   readonly asked: readonly DemandSpec[] | { readonly policyName: string } | VerificationPolicy
-  /** True: the registry is asked even where what is known here suffices. */
+  /** True: the registry is asked first, as cosign does, and what is known here counts only when it can't be reached. */
   readonly fresh: boolean
   /** Trusted for this request in place of the site's; null: the site's. */
   readonly trustedRoot: TrustedRoot | null

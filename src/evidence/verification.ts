@@ -212,7 +212,10 @@ async function verifyImage(
         ? await judgeInRegistry(repository, reference, question, asking, parts)
         : await judgeWhereItLies(repository, reference, question)
     about = { ...about, digest: found.digest, source: found.source }
-    return { result: resultJson(about, found.result), until: keptUntil(reference, found, parts) }
+    return {
+      result: resultJson(about, found.result),
+      until: asking.request.fresh ? null : keptUntil(reference, found, parts),
+    }
   } catch (thrown) {
     return { result: resultJson(about, faultResult(asAirsealError(thrown))), until: null }
   }
@@ -220,7 +223,7 @@ async function verifyImage(
 
 /**
  * Only what verified, by its digest, is kept. A tag may have moved; a layout can change without a word; and of what was refused the missing
- * signature may be there at the next question.
+ * signature may be there at the next question. Nor is what was asked for as it lies in the registry.
  */
 function keptUntil(
   reference: Reference,
@@ -239,39 +242,73 @@ interface Judged {
 }
 
 /**
- * First by what is known here, which needs no registry and no network; only what does not suffice is asked for there. Signatures are only ever
- * added to: what is known can't be outdated by what is not.
+ * First by what is known here, which needs no registry and no network; only what does not suffice is asked for there, and judged together with
+ * it. Signatures are only ever added to: what is known can't be outdated by what is not.
  */
 async function judgeInRegistry(
   repository: Repository,
   reference: RegistryReference,
   question: ImageDemands,
-  { request }: Asking,
+  { request, plan }: Asking,
   { store }: VerificationParts,
 ): Promise<Judged> {
-  let evidenceHere: readonly Evidence[] = []
-  const known = async (digest: Digest): Promise<ImageResult | null> => {
-    const revoked = question.trust.revoked?.digests.has(digest) === true
-    evidenceHere = request.fresh || store === undefined ? [] : await store.evidence(digest)
-    if (evidenceHere.length === 0 && !revoked) return null
-    return judgeCollected({ evidence: evidenceHere, faults: [] }, digest, question)
-  }
   const { digest: given } = reference
-  const early = given === undefined ? null : await known(given)
-  if (given !== undefined && early !== null && settles(early)) {
-    return { digest: given, source: 'local', result: early }
+  const known = async (digest: Digest): Promise<KnownResult> => {
+    const evidence = (await store?.evidence(digest)) ?? []
+    const revoked = plan.trust.revoked?.digests.has(digest) === true
+    if (evidence.length === 0 && !revoked) return { evidence, settled: null }
+    const result = await judgeCollected({ evidence, faults: [] }, digest, question)
+    return { evidence, settled: settles(result) ? { digest, source: 'local', result } : null }
   }
+  if (request.fresh) {
+    try {
+      return await judgeThere(repository, reference, question, store, null)
+    } catch (thrown) {
+      const isAway = thrown instanceof AirsealError && thrown.code === 'REGISTRY_UNREACHABLE'
+      const here = isAway && given !== undefined ? (await known(given)).settled : null
+      if (here === null) throw thrown
+      return here
+    }
+  }
+  const here = given === undefined ? null : await known(given)
+  return (
+    here?.settled ?? judgeThere(repository, reference, question, store, here?.evidence ?? known)
+  )
+}
+
+interface KnownResult {
+  readonly evidence: readonly Evidence[]
+  /** Null when a registry may know more. */
+  readonly settled: Judged | null
+}
+
+/**
+ * By what lies in the registry, and what is known here beside it.
+ * @param known - evidence that is known, or how to ask for it once the digest is; null: it does not count
+ * @throws AirsealError REGISTRY_UNREACHABLE also when only the evidence could not be fetched
+ */
+async function judgeThere(
+  repository: Repository,
+  reference: RegistryReference,
+  question: ImageDemands,
+  store: EvidenceStore | undefined,
+  known: readonly Evidence[] | ((digest: Digest) => Promise<KnownResult>) | null,
+): Promise<Judged> {
+  const { digest: given } = reference
+  const early = typeof known === 'function' ? [] : (known ?? [])
   // Where the digest is given, image and evidence are fetched at the same time.
   const [{ digest }, fetched] = await Promise.all([
     resolveReference(repository, reference),
-    given === undefined ? null : judgeRepository(repository, given, question, evidenceHere),
+    given === undefined ? null : judgeRepository(repository, given, question, early),
   ])
-  const late = given === undefined ? await known(digest) : null
-  if (late !== null && settles(late)) return { digest, source: 'local', result: late }
+  const here = typeof known === 'function' ? await known(digest) : null
+  if (here?.settled) return here.settled
   const { result, evidence } =
-    fetched ?? (await judgeRepository(repository, digest, question, evidenceHere))
+    fetched ?? (await judgeRepository(repository, digest, question, here?.evidence ?? early))
   if (result.outcome === 'verified') {
     void store?.keep(digest, worthKeeping(result, evidence), 'seen', repository.location)
+  } else if (result.reason === 'REGISTRY_UNREACHABLE') {
+    throw new AirsealError('REGISTRY_UNREACHABLE', result.message)
   }
   return { digest, source: 'registry', result }
 }

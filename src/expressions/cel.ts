@@ -16,7 +16,7 @@ import { within } from './deadline.ts'
 import { fromCel, toCel, type ExpressionFunction, type ExpressionInput } from './values.ts'
 
 /** Characters of one expression at most. */
-export const MAX_EXPRESSION = 16_384
+const MAX_EXPRESSION = 16_384
 /** Rounds of loops, and units of other work, of one evaluation. */
 const STEPS = 200_000
 /** Milliseconds of one evaluation or one parse; what counts the steps ends it long before. */

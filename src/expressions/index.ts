@@ -1,4 +1,4 @@
-export { compileExpression, MAX_EXPRESSION } from './cel.ts'
+export { compileExpression } from './cel.ts'
 export type { CompileOptions, Expression } from './cel.ts'
 export { within } from './deadline.ts'
 export type { ExpressionFunction, ExpressionInput } from './values.ts'

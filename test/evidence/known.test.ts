@@ -125,13 +125,30 @@ void t.test('what was seen once is known without its registry, by digest only', 
     { outcome: 'error', reason: 'REGISTRY_UNREACHABLE', digest: null },
     'what a tag names is known by the registry alone',
   )
-  t.match(await ask(here, image.reference, { fresh: true }), { reason: 'REGISTRY_UNREACHABLE' })
+  t.match(await ask(here, image.reference, { fresh: true }), {
+    outcome: 'verified',
+    source: 'local',
+  })
+  t.match(await ask(here, image.reference, { fresh: true, key: 'second' }), {
+    reason: 'REGISTRY_UNREACHABLE',
+  })
   t.match(
     await ask(here, image.reference, { key: 'second' }),
     { outcome: 'error', reason: 'REGISTRY_UNREACHABLE' },
     'known evidence that does not suffice is no refusal while the registry may have more',
   )
   await registry.restart()
+  registry.manifests.delete(`team/app/sha256-${image.digest.slice(7)}.sig`)
+  registry.manifests.delete(`team/app/sha256-${image.digest.slice(7)}`)
+  t.match(
+    await ask(here, image.reference, { fresh: true }),
+    { outcome: 'rejected', reason: 'NO_SIGNATURES' },
+    'asked for what is in the registry, only that counts',
+  )
+  t.match(await ask(here, image.reference, { keys: ['signing'] }), {
+    outcome: 'verified',
+    source: 'local',
+  })
 })
 
 void t.test('a tag is never kept: the image behind it may be another one', async (t) => {
