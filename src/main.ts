@@ -23,6 +23,7 @@ const COMMANDS: ReadonlyMap<string, readonly [string, () => Promise<{ command: C
     ['policy', ['keep policies and judge images by them', () => import('./cli/policy.ts')]],
     ['trust', ['look after the trust bundle', () => import('./cli/trust.ts')]],
     ['verify-blob', ['verify the signature of a file', () => import('./cli/verify-blob.ts')]],
+    ['policy', ['keep, lint and try policies for admission', () => import('./cli/policy.ts')]],
     [
       'bundle',
       ['carry images and trust between enclaves on a medium', () => import('./cli/bundle.ts')],

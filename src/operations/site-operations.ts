@@ -1,3 +1,4 @@
+import { admissionOperations } from './admission.ts'
 import { bundleOperations } from './bundle.ts'
 import type { Operations } from './operation.ts'
 import { policyOperations } from './policy.ts'
@@ -6,5 +7,10 @@ import { trustOperations } from './trust.ts'
 
 /** Every managed operation, area by area. */
 export function siteOperations(site: SiteParts): Operations {
-  return { ...bundleOperations(site), ...policyOperations(site), ...trustOperations(site) }
+  return {
+    ...admissionOperations(site),
+    ...bundleOperations(site),
+    ...policyOperations(site),
+    ...trustOperations(site),
+  }
 }
