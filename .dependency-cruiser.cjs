@@ -13,6 +13,7 @@ const RIGHTS = {
   tuf: ['src/core'],
   verify: ['src/core', 'src/x509', 'src/tlog', 'src/sigstore'],
   trust: ['src/core', 'src/sigstore', 'src/verify'],
+  admission: ['src/core', 'src/verify', 'src/expressions'],
   log: ['src/core', 'src/tlog', 'keys/signer.ts'],
   rekor: ['src/core', 'src/x509', 'src/tlog', 'src/sigstore', 'src/log'],
   sign: ['src/core', 'src/sigstore', 'src/oci', 'src/log', 'keys/signer.ts'],
@@ -120,7 +121,7 @@ module.exports = {
     ),
     forbid(
       'pure-folders',
-      { path: '^src/(x509|tlog|sigstore|verify|expressions|trust)/' },
+      { path: '^src/(x509|tlog|sigstore|verify|expressions|trust|admission)/' },
       {
         path: '^(node:)?(fs|net|tls|dns|dgram|http|https|http2|child_process|cluster|worker_threads|sqlite)(/|$)',
       },

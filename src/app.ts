@@ -17,7 +17,10 @@ import {
   type PublicKey,
 } from './core/index.ts'
 import { inspectDirectory, type DataDirectory } from './data-directory.ts'
-import { createEvidenceStore, createVerification } from './evidence/index.ts'
+import { createAdmission } from './admission-service.ts'
+import { followedState } from './admission-following.ts'
+import { keyUris } from './admission-keys.ts'
+import { checkAgainst, createEvidenceStore, createVerification } from './evidence/index.ts'
 import {
   createListener,
   listen,
@@ -39,6 +42,7 @@ import {
   createTuf,
   currentAlarms,
   enclaveName,
+  loadPolicies,
   openTrust,
   publishedFiles,
   siteOperations,
@@ -178,7 +182,19 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
     })
     closing.push(() => tuf.close())
     trust.onChange(() => tuf.attend())
+    const uris = await keyUris(config, log.records, trust)
+    const admission = createAdmission({
+      settings: config.admission,
+      trust: () => trust.current(),
+      keysByUri: (uri) => uris.find(uri),
+      registrySettings: settings,
+      localEntryCheck: checkAgainst(log),
+      clock,
+      monotonic: () => performance.now(),
+    })
+    await loadPolicies({ records: log.records }, admission)
     const managed = siteOperations({
+      admission,
       directory,
       config,
       clock,
@@ -215,6 +231,19 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       ready: createReadiness(log, logSigner.publicKey, clock, {
         trust: () => trustReadiness(trust, config.trust, log, clock()),
       }),
+      admission: {
+        review: (phase, body, timeoutMs) => admission.review(phase, body, timeoutMs),
+        state: () =>
+          Promise.resolve(
+            followedState(
+              admission,
+              trust.current(),
+              config.admission,
+              trust.files().get('trusted_root.json')?.bytes ?? new Uint8Array(),
+              uris.all(),
+            ),
+          ),
+      },
       access: {
         tokens: await readTokens(config),
         writeToken: config.logWrites === 'open' ? 'open' : 'required',

@@ -45,6 +45,22 @@ export interface Config {
   readonly registries: RegistriesConfig
   readonly trust: TrustConfig
   readonly tuf: TufConfig
+  readonly admission: AdmissionConfig
+}
+
+export interface AdmissionConfig {
+  /**
+   * What happens to images that no policy speaks of: `deny` (default) or `allow`; the answer says so either way.
+   * Danger of `allow`: a policy whose patterns miss an image lets it in.
+   */
+  readonly uncoveredImages: 'allow' | 'deny'
+  /**
+   * `none` (default): airseal is stricter than Kyverno where docs/admission.md says so. `kyverno-1.19`: Kyverno is followed there too.
+   * Danger of the latter: what upstream accepts by mistake is accepted.
+   */
+  readonly parity: 'none' | 'kyverno-1.19'
+  /** `KMS-URI NAME`: further URIs under which policies may call a trusted key. Default none; registered keys go by their own URI. */
+  readonly keyAliases: readonly string[]
 }
 
 /** The trust bundle: who signs it, and what happens when it grows old. */
@@ -163,6 +179,7 @@ export async function loadConfig(
   const keys = reader.section('keys')
   const trust = reader.section('trust')
   const tuf = reader.section('tuf')
+  const admission = reader.section('admission')
   const tls = reader.has('tls') ? reader.section('tls') : null
   // Read before the command line is looked at: a field that is overridden is known all the same.
   const file = {
@@ -207,8 +224,13 @@ export async function loadConfig(
       timestampDays: tuf.count('timestampDays', 2, 3650) ?? 14,
       exportDays: tuf.count('exportDays', 1, 3650) ?? 180,
     },
+    admission: {
+      uncoveredImages: admission.choice('uncoveredImages', ['allow', 'deny']) ?? 'deny',
+      parity: admission.choice('parity', ['none', 'kyverno-1.19']) ?? 'none',
+      keyAliases: admission.texts('keyAliases'),
+    },
   }
-  for (const part of [tls, keys, registries, trust, tuf, reader]) part?.refuseUnknown()
+  for (const part of [tls, keys, registries, trust, tuf, admission, reader]) part?.refuseUnknown()
   checkExposure(config)
   return Object.freeze(config)
 }

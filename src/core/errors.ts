@@ -432,6 +432,29 @@ export const ERRORS = {
     exit: 1,
     remedy: 'Name a policy that `airseal policy list` shows, or add it.',
   },
+  // Policies and admission
+  POLICY_UNSUPPORTED: {
+    status: 400,
+    exit: 2,
+    remedy: 'Write the policy without it; docs/admission.md lists what is supported.',
+  },
+  POLICY_FACTS_MISSING: {
+    status: 422,
+    exit: 1,
+    remedy:
+      'Give airseal the Secret, ConfigMap, Namespace or key that is named (`airseal policy add`).',
+  },
+  REVIEW_INVALID: {
+    status: 400,
+    exit: 2,
+    remedy: 'Send an AdmissionReview of admission.k8s.io/v1, as the API server does.',
+  },
+  DEADLINE: {
+    status: 504,
+    exit: 3,
+    remedy:
+      'Try again: what was under way is finished and remembered; raise timeoutSeconds if it recurs.',
+  },
   EXPRESSION_INVALID: {
     status: 400,
     exit: 2,

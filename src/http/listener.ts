@@ -1,4 +1,5 @@
 import type { RequestListener } from 'node:http'
+import { ADMISSION_ROUTES } from './admission-routes.ts'
 import { verifyImages } from './airseal-routes.ts'
 import { serve, type Site } from './exchange.ts'
 import type { HttpServices, Transport } from './model.ts'
@@ -8,7 +9,7 @@ import { createEntry } from './rekor-routes.ts'
 const MAX_BODY_BYTES = 32 * 1024 * 1024
 
 /**
- * Answers requests. The two routes that must be fast are recognised here by their exact spelling, since express costs more than verifying a
+ * Answers requests. The routes that must be fast are recognised here by their exact spelling, since express costs more than verifying a
  * signature; every other spelling and route goes through express to the same handlers.
  * @param transport - how this listener is reached. Default: a network that is not this machine's own
  */
@@ -26,6 +27,16 @@ export function createListener(
       }
       if (request.url === verifyImages.pattern) {
         void serve(site, verifyImages, request, response)
+        return
+      }
+    }
+    if (request.method === 'POST' && request.url?.startsWith('/admission/') === true) {
+      const [path = '', query = ''] = request.url.split('?', 2)
+      const route = ADMISSION_ROUTES.find(
+        ({ method, pattern }) => method === 'POST' && pattern === path,
+      )
+      if (route !== undefined) {
+        void serve(site, route, request, response, new URLSearchParams(query))
         return
       }
     }

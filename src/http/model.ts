@@ -43,6 +43,13 @@ export interface RequestRecord {
   readonly cause?: string
 }
 
+/** What the API server and replicas ask. */
+export interface AdmissionDoor {
+  review(phase: 'mutate' | 'validate', body: Json, timeoutMs: number): Promise<Json>
+  /** What replicas follow: policies, keys and trusted root, with a version that changes with them. */
+  state(): Promise<{ readonly version: string; readonly body: Json }>
+}
+
 /** All that the HTTP service serves. */
 export interface HttpServices {
   readonly rekor: Rekor
@@ -65,6 +72,8 @@ export interface HttpServices {
   }
   /** What is known here about an image, as JSON. */
   readonly evidence: (digest: Digest) => Promise<Json>
+  /** Absent: nobody judges what is admitted here. */
+  readonly admission?: AdmissionDoor
   /** A public file of the trust directory; null when there is none of that name. */
   readonly trustFile: (
     name: string,

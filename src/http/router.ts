@@ -1,6 +1,7 @@
 import express, { type NextFunction, type Request, type Response } from 'express'
 import type { RequestListener } from 'node:http'
 import { AirsealError, asAirsealError } from '../core/index.ts'
+import { ADMISSION_ROUTES } from './admission-routes.ts'
 import { AIRSEAL_ROUTES, MANAGED } from './airseal-routes.ts'
 import { errorAnswer, type Answer, type Dialect } from './answer.ts'
 import { isRekorPath, record, send, serve, type Route, type Site } from './exchange.ts'
@@ -34,6 +35,7 @@ export function createRouter(site: Site): RequestListener {
     ...REKOR_ROUTES,
     ...EVIDENCE_ROUTES,
     ...TRUST_ROUTES,
+    ...ADMISSION_ROUTES,
     ...AIRSEAL_ROUTES,
     ...TUF_ROUTES,
   ])) {

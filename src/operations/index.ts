@@ -1,3 +1,4 @@
+export { loadPolicies, testPolicies } from './admission.ts'
 export { trustReader } from './bundle-trust.ts'
 export type { ManagedOperation, Operations } from './operation.ts'
 export { auditRow, callerName } from './site-parts.ts'

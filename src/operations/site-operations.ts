@@ -1,3 +1,4 @@
+import { admissionOperations } from './admission.ts'
 import { bundleOperations } from './bundle.ts'
 import type { Operations } from './operation.ts'
 import { policyOperations } from './policy.ts'
@@ -8,6 +9,7 @@ import { tufOperations } from './tuf.ts'
 /** Every managed operation, area by area. */
 export function siteOperations(site: SiteParts): Operations {
   const areas: readonly Operations[] = [
+    admissionOperations(site),
     bundleOperations(site),
     policyOperations(site),
     trustOperations(site),

@@ -1,3 +1,4 @@
+import type { Admission } from '../admission-service.ts'
 import type { Config } from '../config.ts'
 import type { Clock, JsonObject, PublicKey } from '../core/index.ts'
 import type { DataDirectory } from '../data-directory.ts'
@@ -30,6 +31,7 @@ export interface SiteParts {
   /** The trust bundle in force, and what changes it. */
   readonly trustKeeper: TrustKeeper
   readonly tuf: SiteTuf
+  readonly admission: Admission
   /** URL under which clients reach the service, without slash at the end. */
   readonly publicUrl: string
   /** Of the passphrase-protected key files; asked for once. */

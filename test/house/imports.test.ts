@@ -46,6 +46,11 @@ const PLANTED: readonly (readonly [rule: string, file: string, text: string])[] 
   ],
   ['trust-imports', 'src/trust/up.ts', "import { x } from '../log/index.ts'\nexport const y = x\n"],
   [
+    'admission-imports',
+    'src/admission/up.ts',
+    "import { x } from '../evidence/index.ts'\nexport const y = x\n",
+  ],
+  [
     'log-imports',
     'src/log/up.ts',
     "import { x } from '../sigstore/index.ts'\nexport const y = x\n",
@@ -180,6 +185,7 @@ const GOOD: readonly (readonly [file: string, text: string])[] = [
     'rekor',
     'sign',
     'evidence',
+    'admission',
     'http',
     'cli',
   ].map((folder) => [`src/${folder}/index.ts`, 'export const x = 1\n'] as const),
