@@ -6,7 +6,7 @@ import { errorAnswer, type Answer, type Dialect } from './answer.ts'
 import { isRekorPath, record, send, serve, type Route, type Site } from './exchange.ts'
 import { EVIDENCE_ROUTES } from './evidence-routes.ts'
 import { REKOR_ROUTES } from './rekor-routes.ts'
-import { TRUST_ROUTES } from './trust-routes.ts'
+import { TRUST_FILE, TRUST_ROUTES } from './trust-routes.ts'
 import { TUF_ROUTES } from './tuf-routes.ts'
 
 /** Rekor's answer to a browser that asks before it calls. */
@@ -51,8 +51,8 @@ export function createRouter(site: Site): RequestListener {
       if (route.method === 'GET') path.get(run)
       else path.post(run)
     }
-    // Any path of two parts fits it, so another method says nothing about it.
-    if (pattern === MANAGED) continue
+    // What another method of theirs is asked for may be an operation: any path of two parts is.
+    if (pattern === MANAGED || pattern === TRUST_FILE) continue
     path.all((request, response) => {
       otherMethod(site, pattern, routes, request, response)
     })

@@ -6,6 +6,8 @@ import type { HttpServices } from './model.ts'
 
 const TRUST_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
 const BUNDLE = 'trust-bundle.json'
+/** One of the trust files; operations on trust have paths of the same form. */
+export const TRUST_FILE = '/v1/trust/:name'
 
 const trust = {
   dialect: 'airseal',
@@ -28,7 +30,7 @@ export const TRUST_ROUTES: readonly Route[] = [
   },
   {
     ...trust,
-    pattern: '/v1/trust/:name',
+    pattern: TRUST_FILE,
     handle: ({ services, parameters }) => file(services, parameters['name'] ?? ''),
   },
 ]
