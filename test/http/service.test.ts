@@ -178,6 +178,10 @@ t.test('health, trust files and the page of names', async (t) => {
     text: log.publicKeyPem,
     headers: { 'content-type': 'application/x-pem-file' },
   })
+  t.match(await ask('/v1/trust/rekor.pub'), { headers: { 'airseal-trust-version': '7' } })
+  t.match(await ask('/v1/trust-bundle?format=rekor.pub'), { status: 200, text: log.publicKeyPem })
+  for (const query of ['', '?format=', '?format=none', '?format=../rekor.pub', '?format=secret'])
+    t.match(await ask(`/v1/trust-bundle${query}`), { status: 404, text: /formats are/ }, query)
   for (const name of ['none', '..', '.hidden', '%2e%2e%2fx', 'a%00', 'x'.repeat(65)]) {
     t.match(await ask(`/v1/trust/${name}`), { status: 404, text: /NOT_FOUND/ }, name)
   }
