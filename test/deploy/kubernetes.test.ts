@@ -1,8 +1,10 @@
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
 import { CLUSTER_PROGRAMS, startCluster } from '../support/kubernetes.ts'
-import { needs } from '../support/programs.ts'
+import { needs, requiredProgram } from '../support/programs.ts'
+import { fullTrustFiles } from '../trust/support/full.ts'
 
 const FOLDER = new URL('../../deploy/kubernetes/', import.meta.url).pathname
 const manifest = (name: string): string => `${FOLDER}${name}`
@@ -74,6 +76,46 @@ t.test(
       async (t) => {
         const { status, stderr } = await kubectl(['create', '--dry-run=server', '-f', '-'], pod({}))
         t.equal(status, 0, stderr)
+      },
+    )
+
+    await t.test(
+      'the trust files for consumers fit their definitions',
+      needs('crds'),
+      async (t) => {
+        const folder = requiredProgram('crds')
+        for (const name of await readdir(folder)) {
+          const definition = parse(await readFile(join(folder, name), 'utf8')) as {
+            spec: { conversion?: unknown }
+          }
+          // Their webhooks for older versions don't run here.
+          delete definition.spec.conversion
+          const { status, stderr } = await kubectl(
+            ['create', '-f', '-'],
+            JSON.stringify(definition),
+          )
+          t.equal(status, 0, `${name}: ${stderr}`)
+        }
+        const waited = await kubectl(['wait', '--for=condition=established', '--all', 'crd'])
+        t.equal(waited.status, 0, waited.stderr)
+        for (const namespace of ['kyverno', 'flux-system'])
+          await kubectl(['create', 'namespace', namespace])
+        for (const [name, { bytes, contentType }] of fullTrustFiles()) {
+          const text = Buffer.from(bytes).toString()
+          if (contentType !== 'application/yaml' || !/^kind: /m.test(text)) continue
+          const { status, stdout, stderr } = await kubectl(
+            ['create', '--dry-run=server', '--validate=strict', '-f', '-'],
+            text,
+          )
+          t.equal(status, 0, `${name}: ${stderr}`)
+          t.match(stdout, /created \(server dry run\)/, name)
+          const bad = text.replace(/^(spec|data):/gm, '$1x:')
+          const wrong = await kubectl(
+            ['create', '--dry-run=server', '--validate=strict', '-f', '-'],
+            bad,
+          )
+          t.not(wrong.status, 0, `${name} with a misspelt member`)
+        }
       },
     )
 
