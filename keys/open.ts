@@ -1,10 +1,16 @@
-import { AirsealError, KEY_ALGORITHMS, samePublicKey, type PublicKey } from '../src/core/index.ts'
+import {
+  AirsealError,
+  KEY_ALGORITHMS,
+  samePublicKey,
+  type HashName,
+  type PublicKey,
+} from '../src/core/index.ts'
 import { transient, type Backend, type KeyDescription } from './backend.ts'
 import type { AwsOptions } from './providers/aws-kms.ts'
 import type { GoogleOptions } from './providers/google-kms.ts'
 import { parseKeyReference } from './reference.ts'
 import { createGuard, DEFAULT_LIMITS, type Limits, type Timing } from './resilience.ts'
-import type { Signer } from './signer.ts'
+import type { KeyCheck, OpenedSigner } from './signer.ts'
 import { verifiedSigner } from './verified-signer.ts'
 
 export interface KeyOptions {
@@ -19,22 +25,11 @@ export interface KeyOptions {
 export interface OpenOptions extends KeyOptions {
   /** The registered key. When the reference leads to another one, opening is refused with KEY_CHANGED. */
   readonly expected?: PublicKey
-}
-
-export interface OpenedSigner extends Signer {
-  readonly description: KeyDescription
-  /** `open`: the back-end failed so often that it is left alone for some seconds. */
-  health(): 'closed' | 'open' | 'trying'
-  /** Follows the reference anew. @throws AirsealError KEY_UNAVAILABLE… */
-  resolve(): Promise<KeyDescription>
-}
-
-export interface KeyCheck {
-  readonly isGood: boolean
-  /** Of the test signature, milliseconds; null when it failed. */
-  readonly milliseconds: number | null
-  /** What an operator should know; the first is the failure, where there is one. */
-  readonly findings: readonly string[]
+  /**
+   * Hash of its ECDSA signatures instead of the key's own: cosign, Rekor and Podman hash with SHA-256 whatever the curve. Signing rejects
+   * with KEY_UNSUPPORTED where the back-end ties another hash to the key. Without effect on RSA and Ed25519.
+   */
+  readonly hash?: HashName
 }
 
 /**
@@ -63,9 +58,11 @@ export async function openSigner(
       `key "${name}" is not the registered one: ${uri} leads to another`,
     )
   }
+  const { kind, hash } = publicKey.algorithm
   const signer = verifiedSigner({
     name,
     publicKey,
+    hash: kind === 'ec' ? (options.hash ?? hash) : hash,
     sign: (input) => guard.run((signal) => backend.sign(input, signal)),
     close: () => backend.close(),
   })
@@ -86,7 +83,7 @@ export async function describeKey(uri: string, options: KeyOptions = {}): Promis
 
 /**
  * Makes a key where the URI says and returns its public half. Not retried: a second attempt might make a second key.
- * @param algorithm - a name of KEY_ALGORITHMS; `file:` keys are ecdsa-p256
+ * @param algorithm - a name of KEY_ALGORITHMS
  * @throws AirsealError KEY_EXISTS, KEY_UNSUPPORTED, KEY_REFERENCE…
  */
 export async function createKey(
@@ -101,11 +98,8 @@ export async function createKey(
   return guardOf('new', { ...options, limits }).run(async (signal) => {
     switch (reference.backend) {
       case 'file': {
-        if (algorithm !== 'ecdsa-p256') {
-          throw new AirsealError('KEY_UNSUPPORTED', 'key files are made with ecdsa-p256 only')
-        }
         const { createFileKey } = await import('./providers/file.ts')
-        return createFileKey(reference, passphraseOf(options))
+        return createFileKey(reference, passphraseOf(options), facts)
       }
       case 'aws-kms': {
         const { createAwsKey } = await import('./providers/aws-kms.ts')

@@ -371,7 +371,7 @@ export function publicUrlOf(config: Config, logName: string | null = null): stri
 
 async function readTokens(config: Config): Promise<HttpServices['access']['tokens']> {
   if (config.tokensFile === null) return []
-  const tokens = parseTokens(await readProvidedSecret(config.tokensFile))
+  const tokens = parseTokens(await readProvidedSecret(config.tokensFile, 'CONFIG_INVALID'))
   // Without tokens every process of this machine may sign: a file that was emptied must not open that.
   if (tokens.length === 0)
     throw new AirsealError('CONFIG_INVALID', `tokensFile: ${config.tokensFile} holds no token`)
@@ -438,7 +438,7 @@ async function readTls({
   const cert = await readFile(certFile).catch((cause: unknown) => {
     throw new AirsealError('CONFIG_INVALID', `tls: certFile: ${certFile} can't be read`, { cause })
   })
-  const key = await readProvidedSecret(keyFile)
+  const key = await readProvidedSecret(keyFile, 'CONFIG_INVALID')
   const { createSecureContext } = await import('node:tls')
   try {
     createSecureContext({ cert, key })

@@ -17,7 +17,13 @@ import {
   type KeyAlgorithm,
   type PublicKey,
 } from '../../src/core/index.ts'
-import { transient, type Backend, type KeyDescription } from '../backend.ts'
+import {
+  requireOwnHash,
+  transient,
+  wholeMessage,
+  type Backend,
+  type KeyDescription,
+} from '../backend.ts'
 import { checkEndpoint, readAuthorities } from '../endpoint.ts'
 import type { AwsReference } from '../reference.ts'
 
@@ -74,8 +80,10 @@ export async function awsBackend(
   const { kind, aws } = publicKey.algorithm
   return {
     description,
-    async sign({ message, digest }, signal) {
+    async sign(input, signal) {
+      requireOwnHash('AWS KMS', publicKey, input.hash)
       const isRaw = kind === 'ed25519'
+      const message = isRaw ? wholeMessage(input) : input.digest
       if (isRaw && message.length > MAX_RAW) {
         throw new AirsealError(
           'KEY_UNSUPPORTED',
@@ -84,7 +92,7 @@ export async function awsBackend(
       }
       const command = new SignCommand({
         KeyId: arn,
-        Message: isRaw ? message : digest,
+        Message: message,
         MessageType: isRaw ? 'RAW' : 'DIGEST',
         SigningAlgorithm: aws.signing as SigningAlgorithmSpec,
       })
