@@ -71,19 +71,3 @@ export function wholeMessage({ message }: SignInput): Uint8Array {
     'an Ed25519 key signs whole messages, and only a digest was given',
   )
 }
-
-/**
- * Some back-ends tie a hash to each key.
- * @throws AirsealError KEY_UNSUPPORTED when another one is wanted
- */
-export function requireOwnHash(
-  service: string,
-  { algorithm }: PublicKey,
-  hash: HashName | null,
-): void {
-  if (hash === algorithm.hash) return
-  throw new AirsealError(
-    'KEY_UNSUPPORTED',
-    `${service} signs with ${algorithm.name} over ${algorithm.hash ?? 'whole messages'} only, and ${hash ?? 'no hash'} is wanted: use a P-256 or RSA key there`,
-  )
-}

@@ -1,4 +1,5 @@
 export type { KeyDescription } from './backend.ts'
+export { nextKeyUri, nextName } from './next-uri.ts'
 export { checkSigner, createKey, describeKey, openSigner } from './open.ts'
 export type { KeyOptions, OpenOptions } from './open.ts'
 export { generateKeyFile, openFileSigner } from './providers/file.ts'

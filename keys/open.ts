@@ -1,8 +1,9 @@
 import {
   AirsealError,
+  asAirsealError,
   KEY_ALGORITHMS,
   samePublicKey,
-  type HashName,
+  type ErrorCode,
   type PublicKey,
 } from '../src/core/index.ts'
 import { transient, type Backend, type KeyDescription } from './backend.ts'
@@ -25,11 +26,6 @@ export interface KeyOptions {
 export interface OpenOptions extends KeyOptions {
   /** The registered key. When the reference leads to another one, opening is refused with KEY_CHANGED. */
   readonly expected?: PublicKey
-  /**
-   * Hash of its ECDSA signatures instead of the key's own: cosign, Rekor and Podman hash with SHA-256 whatever the curve. Signing rejects
-   * with KEY_UNSUPPORTED where the back-end ties another hash to the key. Without effect on RSA and Ed25519.
-   */
-  readonly hash?: HashName
 }
 
 /**
@@ -58,11 +54,10 @@ export async function openSigner(
       `key "${name}" is not the registered one: ${uri} leads to another`,
     )
   }
-  const { kind, hash } = publicKey.algorithm
   const signer = verifiedSigner({
     name,
     publicKey,
-    hash: kind === 'ec' ? (options.hash ?? hash) : hash,
+    hash: publicKey.algorithm.hash,
     sign: (input) => guard.run((signal) => backend.sign(input, signal)),
     close: () => backend.close(),
   })
@@ -124,6 +119,7 @@ export async function createKey(
 export async function checkSigner(signer: OpenedSigner): Promise<KeyCheck> {
   const findings: string[] = []
   let milliseconds: number | null = null
+  let code: ErrorCode | null = null
   try {
     const from = performance.now()
     await signer.sign(new TextEncoder().encode(`airseal self-test of key ${signer.publicKey.id}\n`))
@@ -135,13 +131,15 @@ export async function checkSigner(signer: OpenedSigner): Promise<KeyCheck> {
       )
     }
   } catch (error) {
-    findings.push(error instanceof Error ? error.message : String(error))
+    const failure = asAirsealError(error)
+    if (milliseconds === null) code = failure.code
+    findings.unshift(failure.message)
   }
   const { extractable, everExtractable, backend } = signer.description
   if (backend !== 'file' && (extractable === true || everExtractable === true)) {
     findings.push('the private key can leave its back-end, or once could')
   }
-  return { isGood: milliseconds !== null, milliseconds, findings }
+  return { isGood: code === null, code, milliseconds, findings }
 }
 
 async function openBackend(

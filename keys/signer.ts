@@ -1,4 +1,4 @@
-import type { HashName, PublicKey } from '../src/core/index.ts'
+import type { ErrorCode, HashName, PublicKey } from '../src/core/index.ts'
 import type { KeyDescription } from './backend.ts'
 
 /**
@@ -43,6 +43,8 @@ export interface OpenedSigner extends DigestSigner {
 /** What a self-test found. */
 export interface KeyCheck {
   readonly isGood: boolean
+  /** Code of the failure; null when good. */
+  readonly code: ErrorCode | null
   /** Of the test signature, milliseconds; null when it failed. */
   readonly milliseconds: number | null
   /** What an operator should know; the first is the failure, where there is one. */

@@ -17,13 +17,7 @@ import {
   type KeyAlgorithm,
   type PublicKey,
 } from '../../src/core/index.ts'
-import {
-  requireOwnHash,
-  transient,
-  wholeMessage,
-  type Backend,
-  type KeyDescription,
-} from '../backend.ts'
+import { transient, wholeMessage, type Backend, type KeyDescription } from '../backend.ts'
 import { checkEndpoint, readAuthorities } from '../endpoint.ts'
 import type { AwsReference } from '../reference.ts'
 
@@ -81,7 +75,6 @@ export async function awsBackend(
   return {
     description,
     async sign(input, signal) {
-      requireOwnHash('AWS KMS', publicKey, input.hash)
       const isRaw = kind === 'ed25519'
       const message = isRaw ? wholeMessage(input) : input.digest
       if (isRaw && message.length > MAX_RAW) {

@@ -3,7 +3,7 @@ import { p256, p384, p521 } from '@noble/curves/nist.js'
 import { AirsealError, concat, type HashName, type PublicKey } from '../../src/core/index.ts'
 import { SHA256_INFO } from '../digest-info.ts'
 
-const CURVES: ReadonlyMap<string, typeof p256 | typeof p384 | typeof p521> = new Map([
+const CURVES: ReadonlyMap<string, typeof p256> = new Map([
   ['prime256v1', p256],
   ['secp384r1', p384],
   ['secp521r1', p521],

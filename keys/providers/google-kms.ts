@@ -9,13 +9,7 @@ import {
   type KeyAlgorithm,
   type PublicKey,
 } from '../../src/core/index.ts'
-import {
-  requireOwnHash,
-  transient,
-  wholeMessage,
-  type Backend,
-  type KeyDescription,
-} from '../backend.ts'
+import { transient, wholeMessage, type Backend, type KeyDescription } from '../backend.ts'
 import { crc32c } from '../crc32c.ts'
 import { checkEndpoint, readAuthorities } from '../endpoint.ts'
 import type { GoogleReference } from '../reference.ts'
@@ -69,7 +63,6 @@ export async function googleBackend(
     description,
     async sign(input) {
       const { hash } = publicKey.algorithm
-      requireOwnHash('Google KMS', publicKey, input.hash)
       const bytes = hash === null ? wholeMessage(input) : input.digest
       const sum = { value: crc32c(bytes) }
       const request =

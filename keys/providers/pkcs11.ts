@@ -9,7 +9,6 @@ import {
   type PublicKey,
 } from '../../src/core/index.ts'
 import {
-  requireOwnHash,
   transient,
   wholeMessage,
   type Backend,
@@ -175,18 +174,14 @@ function describe(reference: Pkcs11Reference, key: OpenedKey): KeyDescription {
   }
 }
 
-function mechanismInput(publicKey: PublicKey, input: SignInput): Uint8Array {
-  const { algorithm } = publicKey
+function mechanismInput({ algorithm }: PublicKey, input: SignInput): Uint8Array {
   if (algorithm.kind === 'ed25519') {
     const message = wholeMessage(input)
     // SoftHSM calls an empty message a bad argument, and every unexpected answer costs all keys their session.
     if (message.length > 0) return message
     throw new AirsealError('KEY_UNSUPPORTED', 'a token signs no empty message with Ed25519')
   }
-  // CKM_ECDSA takes the digest of any hash; the prefix before an RSA signature names SHA-256.
-  if (algorithm.kind === 'ec') return input.digest
-  requireOwnHash('airseal', publicKey, input.hash)
-  return concat(SHA256_INFO, input.digest)
+  return algorithm.kind === 'rsa' ? concat(SHA256_INFO, input.digest) : input.digest
 }
 
 /** Tokens return r ‖ s; clients read DER. */

@@ -1,16 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { createHash, verify } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import {
-  createKey,
-  describeKey,
-  openSigner,
-  readPassphraseFile,
-  readProvidedSecret,
-} from '../../keys/index.ts'
+import { createKey, describeKey, readPassphraseFile, readProvidedSecret } from '../../keys/index.ts'
 import { pinReader } from '../../keys/pin.ts'
 import { conformance } from './conformance.ts'
 
@@ -47,16 +40,6 @@ await t.test('a key file wants its passphrase', async (t) => {
   await t.rejects(describeKey(uri), { code: 'PASSPHRASE' })
   await t.rejects(describeKey(uri, { passphrase: 'another' }), { code: 'PASSPHRASE' })
   await t.rejects(createKey(uri, 'secp256k1', options), { code: 'KEY_UNSUPPORTED' })
-})
-
-await t.test('a P-384 key signs with SHA-256 where the verifiers do so', async (t) => {
-  const signer = await openSigner('x', keys.get('ecdsa-p384') ?? '', { ...options, hash: 'sha256' })
-  const message = Buffer.from('message')
-  const { handle } = signer.publicKey
-  t.equal(signer.hash, 'sha256')
-  t.ok(verify('sha256', message, handle, await signer.sign(message)))
-  const digest = createHash('sha256').update(message).digest()
-  t.ok(verify('sha256', message, handle, await signer.signDigest(digest)))
 })
 
 await t.test('a secret file that is missing or unfit is blamed on who named it', async (t) => {
