@@ -16,7 +16,8 @@ const RIGHTS = {
   admission: ['src/core', 'src/verify', 'src/expressions'],
   log: ['src/core', 'src/tlog', 'keys/signer.ts'],
   rekor: ['src/core', 'src/x509', 'src/tlog', 'src/sigstore', 'src/log'],
-  sign: ['src/core', 'src/sigstore', 'src/oci', 'src/log', 'keys/signer.ts'],
+  keyring: ['src/core', 'src/log', 'keys/signer.ts'],
+  sign: ['src/core', 'src/sigstore', 'src/oci', 'src/log', 'src/keyring', 'keys/signer.ts'],
   evidence: ['src/core', 'src/sigstore', 'src/oci', 'src/verify', 'src/expressions'],
   http: ['src/core', 'src/sign', 'src/verify', 'src/trust', 'src/rekor', 'src/log'],
 }

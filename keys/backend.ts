@@ -1,4 +1,4 @@
-import { AirsealError, type PublicKey } from '../src/core/index.ts'
+import { AirsealError, type HashName, type PublicKey } from '../src/core/index.ts'
 
 /** What a back-end says about a key, in its own words where it has any. */
 export interface KeyDescription {
@@ -20,9 +20,12 @@ export interface KeyDescription {
 
 /** What is to be signed. The digest is computed once, by us. */
 export interface SignInput {
-  readonly message: Uint8Array
-  /** Digest of `message` by the key's own hash; empty for Ed25519. */
+  /** Null: only the digest is known. */
+  readonly message: Uint8Array | null
+  /** Made with `hash`; empty for Ed25519. */
   readonly digest: Uint8Array
+  /** Null: Ed25519, which hashes by itself. */
+  readonly hash: HashName | null
 }
 
 /**
@@ -58,4 +61,13 @@ export function transientDetails(error: unknown): TransientDetails | null {
   return typeof details === 'object' && details !== null && 'transient' in details
     ? (details as TransientDetails)
     : null
+}
+
+/** The message, for what can't sign a digest. @throws AirsealError KEY_UNSUPPORTED when only the digest is known */
+export function wholeMessage({ message }: SignInput): Uint8Array {
+  if (message !== null) return message
+  throw new AirsealError(
+    'KEY_UNSUPPORTED',
+    'an Ed25519 key signs whole messages, and only a digest was given',
+  )
 }

@@ -1,10 +1,17 @@
-import { AirsealError, KEY_ALGORITHMS, samePublicKey, type PublicKey } from '../src/core/index.ts'
+import {
+  AirsealError,
+  asAirsealError,
+  KEY_ALGORITHMS,
+  samePublicKey,
+  type ErrorCode,
+  type PublicKey,
+} from '../src/core/index.ts'
 import { transient, type Backend, type KeyDescription } from './backend.ts'
 import type { AwsOptions } from './providers/aws-kms.ts'
 import type { GoogleOptions } from './providers/google-kms.ts'
 import { parseKeyReference } from './reference.ts'
 import { createGuard, DEFAULT_LIMITS, type Limits, type Timing } from './resilience.ts'
-import type { Signer } from './signer.ts'
+import type { KeyCheck, OpenedSigner } from './signer.ts'
 import { verifiedSigner } from './verified-signer.ts'
 
 export interface KeyOptions {
@@ -19,22 +26,6 @@ export interface KeyOptions {
 export interface OpenOptions extends KeyOptions {
   /** The registered key. When the reference leads to another one, opening is refused with KEY_CHANGED. */
   readonly expected?: PublicKey
-}
-
-export interface OpenedSigner extends Signer {
-  readonly description: KeyDescription
-  /** `open`: the back-end failed so often that it is left alone for some seconds. */
-  health(): 'closed' | 'open' | 'trying'
-  /** Follows the reference anew. @throws AirsealError KEY_UNAVAILABLE… */
-  resolve(): Promise<KeyDescription>
-}
-
-export interface KeyCheck {
-  readonly isGood: boolean
-  /** Of the test signature, milliseconds; null when it failed. */
-  readonly milliseconds: number | null
-  /** What an operator should know; the first is the failure, where there is one. */
-  readonly findings: readonly string[]
 }
 
 /**
@@ -66,6 +57,7 @@ export async function openSigner(
   const signer = verifiedSigner({
     name,
     publicKey,
+    hash: publicKey.algorithm.hash,
     sign: (input) => guard.run((signal) => backend.sign(input, signal)),
     close: () => backend.close(),
   })
@@ -86,7 +78,7 @@ export async function describeKey(uri: string, options: KeyOptions = {}): Promis
 
 /**
  * Makes a key where the URI says and returns its public half. Not retried: a second attempt might make a second key.
- * @param algorithm - a name of KEY_ALGORITHMS; `file:` keys are ecdsa-p256
+ * @param algorithm - a name of KEY_ALGORITHMS
  * @throws AirsealError KEY_EXISTS, KEY_UNSUPPORTED, KEY_REFERENCE…
  */
 export async function createKey(
@@ -101,11 +93,8 @@ export async function createKey(
   return guardOf('new', { ...options, limits }).run(async (signal) => {
     switch (reference.backend) {
       case 'file': {
-        if (algorithm !== 'ecdsa-p256') {
-          throw new AirsealError('KEY_UNSUPPORTED', 'key files are made with ecdsa-p256 only')
-        }
         const { createFileKey } = await import('./providers/file.ts')
-        return createFileKey(reference, passphraseOf(options))
+        return createFileKey(reference, passphraseOf(options), facts)
       }
       case 'aws-kms': {
         const { createAwsKey } = await import('./providers/aws-kms.ts')
@@ -130,6 +119,7 @@ export async function createKey(
 export async function checkSigner(signer: OpenedSigner): Promise<KeyCheck> {
   const findings: string[] = []
   let milliseconds: number | null = null
+  let code: ErrorCode | null = null
   try {
     const from = performance.now()
     await signer.sign(new TextEncoder().encode(`airseal self-test of key ${signer.publicKey.id}\n`))
@@ -141,13 +131,15 @@ export async function checkSigner(signer: OpenedSigner): Promise<KeyCheck> {
       )
     }
   } catch (error) {
-    findings.push(error instanceof Error ? error.message : String(error))
+    const failure = asAirsealError(error)
+    if (milliseconds === null) code = failure.code
+    findings.unshift(failure.message)
   }
   const { extractable, everExtractable, backend } = signer.description
   if (backend !== 'file' && (extractable === true || everExtractable === true)) {
     findings.push('the private key can leave its back-end, or once could')
   }
-  return { isGood: milliseconds !== null, milliseconds, findings }
+  return { isGood: code === null, code, milliseconds, findings }
 }
 
 async function openBackend(

@@ -8,12 +8,12 @@ const MAX_PIN = 1_024
 /**
  * Reads the PIN each time it is needed: a file may be corrected while airseal runs; a file descriptor can be read once, so its PIN is kept.
  * One line end is dropped.
- * @throws AirsealError (when read) KEY_PIN when it is empty, DATA_PERMISSIONS, KEY_UNAVAILABLE
+ * @throws AirsealError (when read) KEY_PIN when it is empty or can't be read, DATA_PERMISSIONS
  */
 export function pinReader(source: PinSource | null): () => Promise<string | null> {
   if (source === null) return () => Promise.resolve(null)
   if ('file' in source) {
-    return async () => checked(await readProvidedSecret(source.file), source.file)
+    return async () => checked(await readProvidedSecret(source.file, 'KEY_PIN'), source.file)
   }
   return async () => {
     let pin = kept.get(source.fd)

@@ -1,41 +1,46 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { AirsealError, fromUtf8 } from '../src/core/index.ts'
+import { AirsealError, fromUtf8, type ErrorCode } from '../src/core/index.ts'
 
 const MAX_SECRET_SIZE = 64 * 1024
 
 /**
  * Text of a file of ours that holds a secret. It must be a regular file (no link), owned by this user or root, closed to group and others.
- * @throws AirsealError DATA_PERMISSIONS when others could read or swap it, KEY_UNAVAILABLE when it can't be read
+ * @throws AirsealError DATA_PERMISSIONS when others could read or swap it, KEY_UNAVAILABLE when it can't be read, KEY_INVALID when it can't be a key
  */
 export function readSecretFile(path: string): Promise<string> {
-  return readChecked(path, constants.O_NOFOLLOW, 0o077)
+  return readChecked(path, constants.O_NOFOLLOW, 0o077, 'KEY_UNAVAILABLE', 'KEY_INVALID')
 }
 
 /**
  * Text of a secret that somebody else provides, such as one that Kubernetes mounts: links are followed, and the group of a file that
  * belongs to root may read it (that is how a mounted Secret looks to a process that is not root).
- * @throws AirsealError DATA_PERMISSIONS, KEY_UNAVAILABLE
+ * @param code - of the refusal of a file that is missing, unreadable, no text or too large: it says whose setting names the file
+ * @throws AirsealError DATA_PERMISSIONS, or `code`
  */
-export function readProvidedSecret(path: string): Promise<string> {
-  return readChecked(path, 0, 0o037)
+export function readProvidedSecret(path: string, code: ErrorCode): Promise<string> {
+  return readChecked(path, 0, 0o037, code, code)
 }
 
 /**
  * Passphrase in a file: its text less one line end (LF or CRLF). An empty passphrase is refused: an empty file is a mistake.
- * @throws AirsealError PASSPHRASE, DATA_PERMISSIONS, KEY_UNAVAILABLE
+ * @throws AirsealError PASSPHRASE, DATA_PERMISSIONS
  */
 export async function readPassphraseFile(path: string): Promise<string> {
-  const passphrase = (await readProvidedSecret(path)).replace(/\r?\n$/, '')
+  const passphrase = (await readProvidedSecret(path, 'PASSPHRASE')).replace(/\r?\n$/, '')
   if (passphrase === '') throw new AirsealError('PASSPHRASE', `${path} is empty`)
   return passphrase
 }
 
-async function readChecked(path: string, flags: number, forbidden: number): Promise<string> {
+async function readChecked(
+  path: string,
+  flags: number,
+  forbidden: number,
+  unreadable: ErrorCode,
+  unfit: ErrorCode,
+): Promise<string> {
   const file = await open(path, constants.O_RDONLY | flags).catch((cause: unknown) => {
-    throw new AirsealError('KEY_UNAVAILABLE', `${path} can't be opened (${errorCode(cause)})`, {
-      cause,
-    })
+    throw new AirsealError(unreadable, `${path} can't be opened (${errorCode(cause)})`, { cause })
   })
   try {
     const { mode, uid, size } = await file.stat()
@@ -53,8 +58,8 @@ async function readChecked(path: string, flags: number, forbidden: number): Prom
       )
     }
     if (size > MAX_SECRET_SIZE)
-      throw new AirsealError('KEY_INVALID', `${path} is larger than ${MAX_SECRET_SIZE} bytes`)
-    return fromUtf8(await file.readFile(), path, 'KEY_INVALID')
+      throw new AirsealError(unfit, `${path} is larger than ${MAX_SECRET_SIZE} bytes`)
+    return fromUtf8(await file.readFile(), path, unfit)
   } finally {
     await file.close()
   }

@@ -53,19 +53,18 @@ import {
 } from './operations/index.ts'
 import { createPolicyStore } from './policy-store.ts'
 import { writePublicFiles } from './public-files.ts'
+import { requireImageKey } from './key-backends.ts'
+import { startSelfTests, type Keyring } from './keyring/index.ts'
 import { createReadiness } from './readiness.ts'
 import { registrySettings } from './registry-settings.ts'
 import { createRekor } from './rekor/index.ts'
 import { createSigning, type Signing } from './sign/index.ts'
+import { openSiteKeys, signerKeys, SIGNING_KEY } from './site-keys.ts'
 import { socketAddress } from './socket-address.ts'
-import type { SignerKey } from './trust/index.ts'
 import { version } from './version.ts'
 
 export { initialise } from './init.ts'
 export { readPassphraseFile }
-
-/** Name of the key that signs images. */
-const SIGNING_KEY = 'signing'
 
 /** Pending pushes are tried again this often, milliseconds. */
 const RETRY_MS = 30_000
@@ -111,11 +110,8 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
   }
   try {
     const passphrase = askedOnce(options.passphrase)
-    const [signer, logSigner] = await openSigners(directory, config, passphrase)
-    closing.push(
-      () => signer.close(),
-      () => logSigner.close(),
-    )
+    const logSigner = await openLogSigner(directory, config, passphrase)
+    closing.push(() => logSigner.close())
     const log = await openLog({
       path: directory.database,
       signer: logSigner,
@@ -123,7 +119,15 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       onPoisoned: options.onPoisoned ?? (() => undefined),
     })
     closing.push(() => log.close())
-    await pinSigningKey(log.records, signer)
+    const { keyring, backends, signers } = await openSiteKeys({
+      root: directory.root,
+      config,
+      log,
+      clock,
+      passphrase,
+      notify: options.log,
+    })
+    closing.push(() => keyring.close())
     const publicUrl = publicUrlOf(config, log.hostname)
     const trust = await openTrust({
       directory,
@@ -137,16 +141,16 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
         publicUrl,
         logKey: logSigner.publicKey,
         start: Date.parse((await log.records.setting('createdAt')) ?? ''),
-        keys: () => [signerKey(signer)],
+        keys: (otherLogs) => signerKeys(keyring.registry, log.logId, otherLogs),
       }),
     })
     const publish = (): Promise<void> => writePublicFiles(directory, publishedFiles(trust))
     await trust.refresh()
     await publish()
     trust.onChange(publish)
+    keyring.registry.onChange(() => trust.refresh())
     const rekor = createRekor({ log })
     const settings = await registrySettings(config.registries)
-    const signers = new Map([[SIGNING_KEY, signer]])
     const cache = openEvidenceDatabase(directory.cache, config.evidenceCacheBytes)
     closing.push(() => cache.close())
     const evidence = createEvidenceStore(cache, clock, (error) => {
@@ -156,7 +160,7 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       log,
       records: log.records,
       canonicalLeaf: (proposed) => rekor.canonicalEntry(proposed),
-      signers,
+      keys: keyring,
       registrySettings: settings,
       defaultFormats: config.signatures,
       clock,
@@ -211,6 +215,9 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       publicUrl,
       passphrase,
       notify: options.log,
+      keyring,
+      backends,
+      signing,
     })
     const operations: HttpServices['operations'] = {
       sign: (body, caller) =>
@@ -228,7 +235,11 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       trustFile: (name) => trust.files().get(name) ?? null,
       tufFile: (path) => tuf.file(path),
       trustVersion: () => trust.bundle().document.version,
-      ready: createReadiness(log, logSigner.publicKey, clock, {
+      ready: createReadiness({
+        log,
+        logKey: logSigner.publicKey,
+        clock,
+        keyring,
         trust: () => trustReadiness(trust, config.trust, log, clock()),
       }),
       admission: {
@@ -260,7 +271,7 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
     return {
       operations: operationsByName(operations),
       finishPending: () => finishPending(signing, options.log),
-      listen: () => startListening(services, options, signing, trust, log, tuf),
+      listen: () => startListening(services, options, signing, trust, log, tuf, keyring),
       close,
     }
   } catch (error) {
@@ -279,27 +290,16 @@ async function requireReady(directory: DataDirectory): Promise<void> {
   )
 }
 
-async function openSigners(
+/** A key elsewhere needs no passphrase of ours, so it is asked for only where a file is opened. */
+async function openLogSigner(
   directory: DataDirectory,
   { keys }: Config,
   passphrase: () => Promise<string>,
-): Promise<[Signer, Signer]> {
-  // Keys elsewhere need no passphrase of ours, so it is asked for only where a file is opened.
-  const needed = [keys.signing, keys.log].some((uri) => uri?.startsWith('file:') ?? true)
-  const given = needed ? await passphrase() : ''
-  const open = (name: string, uri: string | null, path: string): Promise<Signer> =>
-    uri === null
-      ? openFileSigner({ name, path, passphrase: given })
-      : openSigner(name, uri, { passphrase: given })
-  const opened = await Promise.allSettled([
-    open(SIGNING_KEY, keys.signing, directory.signingKey),
-    open('log', keys.log, directory.logKey),
-  ])
-  const [signing, log] = opened
-  if (signing.status === 'fulfilled' && log.status === 'fulfilled')
-    return [signing.value, log.value]
-  for (const one of opened) if (one.status === 'fulfilled') await one.value.close()
-  throw asAirsealError(opened.find((one) => one.status === 'rejected')?.reason)
+): Promise<Signer> {
+  if (keys.log === null)
+    return openFileSigner({ name: 'log', path: directory.logKey, passphrase: await passphrase() })
+  const isFile = keys.log.startsWith('file:')
+  return openSigner('log', keys.log, isFile ? { passphrase: await passphrase() } : {})
 }
 
 /** Public keys of the URIs in the configuration, for `init`. */
@@ -311,42 +311,22 @@ export async function configuredKeys(
     if (uri === null) return null
     const signer = await openSigner(name, uri, passphrase === null ? {} : { passphrase })
     await signer.close()
+    if (name === SIGNING_KEY) requireImageKey(signer)
     return signer.publicKey
   }
   return { signingKey: await read(SIGNING_KEY, keys.signing), logKey: await read('log', keys.log) }
 }
 
-/**
- * The signing key is pinned at the first start. Verifiers hash with SHA-256 whatever the curve, so keys with another hash are refused.
- * @throws AirsealError KEY_CHANGED, KEY_UNSUPPORTED
- */
-async function pinSigningKey(records: Records, { publicKey }: Signer): Promise<void> {
-  if (publicKey.algorithm.hash !== 'sha256') {
-    throw new AirsealError(
-      'KEY_UNSUPPORTED',
-      `the signing key is ${publicKey.algorithm.name}; cosign, Kyverno and Podman read signatures of ECDSA P-256 and RSA keys`,
-    )
-  }
-  const pinned = await records.setting('signingKeyId')
-  if (pinned === null) await records.setSetting('signingKeyId', publicKey.id)
-  else if (pinned !== publicKey.id) {
-    throw new AirsealError(
-      'KEY_CHANGED',
-      `the signing key has SHA-256 ${publicKey.id}, this directory was set up with ${pinned}`,
-    )
-  }
-}
-
-/** A key of the site as the trust bundle names it. */
-function signerKey({ name, publicKey }: Signer): SignerKey {
-  const { validFor, validIn, reason } = { validFor: null, validIn: null, reason: null }
-  return { name, key: publicKey, state: 'active', validFor, validIn, reason }
-}
-
 /** People are asked once, however many keys want the answer. */
 function askedOnce(ask: () => Promise<string>): () => Promise<string> {
   let answer: Promise<string> | null = null
-  return () => (answer ??= ask())
+  return () => {
+    answer ??= ask().catch((error: unknown) => {
+      answer = null
+      throw error
+    })
+    return answer
+  }
 }
 
 /**
@@ -371,7 +351,7 @@ export function publicUrlOf(config: Config, logName: string | null = null): stri
 
 async function readTokens(config: Config): Promise<HttpServices['access']['tokens']> {
   if (config.tokensFile === null) return []
-  const tokens = parseTokens(await readProvidedSecret(config.tokensFile))
+  const tokens = parseTokens(await readProvidedSecret(config.tokensFile, 'CONFIG_INVALID'))
   // Without tokens every process of this machine may sign: a file that was emptied must not open that.
   if (tokens.length === 0)
     throw new AirsealError('CONFIG_INVALID', `tokensFile: ${config.tokensFile} holds no token`)
@@ -438,7 +418,7 @@ async function readTls({
   const cert = await readFile(certFile).catch((cause: unknown) => {
     throw new AirsealError('CONFIG_INVALID', `tls: certFile: ${certFile} can't be read`, { cause })
   })
-  const key = await readProvidedSecret(keyFile)
+  const key = await readProvidedSecret(keyFile, 'CONFIG_INVALID')
   const { createSecureContext } = await import('node:tls')
   try {
     createSecureContext({ cert, key })
@@ -459,6 +439,7 @@ async function startListening(
   trust: TrustKeeper,
   log: TransparencyLog,
   tuf: SiteTuf,
+  keyring: Keyring,
 ): Promise<{ url: string; close(): Promise<void> }> {
   const { config, directory } = options
   const verifier = loadDigestVerifier()
@@ -494,12 +475,15 @@ async function startListening(
     finishPending(signing, options.log).catch(() => undefined)
   }, RETRY_MS)
   retry.unref()
+  const { clock = systemClock, log: notify } = options
+  const endSelfTests = startSelfTests(keyring, { clock, notify })
   const care = attendTrust(trust, log, options)
   return {
     url: publicUrlOf(config),
     close: async () => {
       clearInterval(retry)
       clearInterval(care)
+      await endSelfTests()
       await close()
     },
   }

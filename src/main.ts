@@ -25,6 +25,11 @@ const COMMANDS: ReadonlyMap<string, readonly [string, () => Promise<{ command: C
     ['tuf', ['look after the TUF repository', () => import('./cli/tuf.ts')]],
     ['verify-blob', ['verify the signature of a file', () => import('./cli/verify-blob.ts')]],
     ['policy', ['keep, lint and try policies for admission', () => import('./cli/policy.ts')]],
+    ['key', ['manage keys: create, rotate, policy, compromise …', () => import('./cli/key.ts')]],
+    [
+      'resign',
+      ['sign again, with the new key, what older keys signed', () => import('./cli/resign.ts')],
+    ],
     [
       'bundle',
       ['carry images and trust between enclaves on a medium', () => import('./cli/bundle.ts')],

@@ -17,7 +17,7 @@ import {
   type KeyAlgorithm,
   type PublicKey,
 } from '../../src/core/index.ts'
-import { transient, type Backend, type KeyDescription } from '../backend.ts'
+import { transient, wholeMessage, type Backend, type KeyDescription } from '../backend.ts'
 import { checkEndpoint, readAuthorities } from '../endpoint.ts'
 import type { AwsReference } from '../reference.ts'
 
@@ -74,8 +74,9 @@ export async function awsBackend(
   const { kind, aws } = publicKey.algorithm
   return {
     description,
-    async sign({ message, digest }, signal) {
+    async sign(input, signal) {
       const isRaw = kind === 'ed25519'
+      const message = isRaw ? wholeMessage(input) : input.digest
       if (isRaw && message.length > MAX_RAW) {
         throw new AirsealError(
           'KEY_UNSUPPORTED',
@@ -84,7 +85,7 @@ export async function awsBackend(
       }
       const command = new SignCommand({
         KeyId: arn,
-        Message: isRaw ? message : digest,
+        Message: message,
         MessageType: isRaw ? 'RAW' : 'DIGEST',
         SigningAlgorithm: aws.signing as SigningAlgorithmSpec,
       })

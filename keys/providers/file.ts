@@ -4,16 +4,23 @@ import {
   generateKeyPair,
   sign,
   type KeyObject,
+  type KeyPairKeyObjectResult,
 } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import { resolve as resolvePath } from 'node:path'
-import { AirsealError, publicKeyFromSpki, type PublicKey } from '../../src/core/index.ts'
+import {
+  AirsealError,
+  publicKeyFromSpki,
+  type KeyAlgorithm,
+  type PublicKey,
+} from '../../src/core/index.ts'
 import type { Backend, KeyDescription, SignInput } from '../backend.ts'
 import { decryptKeyFile, encryptKeyFile } from '../cosign-key-file.ts'
 import { readSecretFile } from '../secret-file.ts'
 import type { FileReference } from '../reference.ts'
 import type { Signer } from '../signer.ts'
 import { verifiedSigner } from '../verified-signer.ts'
+import { signDigest } from './file-digest.ts'
 
 const NEVER = new AbortController().signal
 
@@ -21,6 +28,8 @@ const NEVER = new AbortController().signal
  * Bytes of a message that P-256 and Ed25519 keys sign on the calling thread: less work than waking another one. Other keys take milliseconds.
  */
 const MAX_SIGNED_HERE = 16_384
+
+const P256: Pick<KeyAlgorithm, 'kind' | 'curve' | 'bits'> = { kind: 'ec', curve: 'prime256v1' }
 
 export interface FileKey {
   readonly name: string
@@ -38,23 +47,16 @@ export async function openFileSigner({ name, path, passphrase }: FileKey): Promi
   const { publicKey } = backend.description
   // No retries and no deadline: there is nothing to wait for.
   const sign = (input: SignInput) => backend.sign(input, NEVER)
-  return verifiedSigner({ name, publicKey, sign, close: () => backend.close() })
+  const { hash } = publicKey.algorithm
+  return verifiedSigner({ name, publicKey, hash, sign, close: () => backend.close() })
 }
 
-/** Makes an ECDSA P-256 key. @returns the text of its cosign key file, and the public key */
+/** Makes a key; cosign makes only ECDSA P-256, and reads all of them. @returns the text of its cosign key file, and the public key */
 export async function generateKeyFile(
   passphrase: string,
+  algorithm: Pick<KeyAlgorithm, 'kind' | 'curve' | 'bits'> = P256,
 ): Promise<{ keyFile: string; publicKey: PublicKey }> {
-  const { publicKey, privateKey } = await new Promise<{
-    publicKey: KeyObject
-    privateKey: KeyObject
-  }>((resolve, reject) => {
-    generateKeyPair('ec', { namedCurve: 'P-256' }, (error, publicKey, privateKey) => {
-      if (error)
-        reject(new AirsealError('KEY_UNAVAILABLE', 'no key could be made', { cause: error }))
-      else resolve({ publicKey, privateKey })
-    })
-  })
+  const { publicKey, privateKey } = await generatePair(algorithm)
   const pkcs8 = new Uint8Array(privateKey.export({ format: 'der', type: 'pkcs8' }))
   const keyFile = await encryptKeyFile(pkcs8, passphrase)
   pkcs8.fill(0)
@@ -62,6 +64,22 @@ export async function generateKeyFile(
     keyFile,
     publicKey: publicKeyFromSpki(publicKey.export({ format: 'der', type: 'spki' })),
   }
+}
+
+function generatePair({
+  kind,
+  curve = '',
+  bits = 0,
+}: Pick<KeyAlgorithm, 'kind' | 'curve' | 'bits'>): Promise<KeyPairKeyObjectResult> {
+  return new Promise((resolve, reject) => {
+    const done = (cause: Error | null, publicKey: KeyObject, privateKey: KeyObject): void => {
+      if (cause === null) resolve({ publicKey, privateKey })
+      else reject(new AirsealError('KEY_UNAVAILABLE', 'no key could be made', { cause }))
+    }
+    if (kind === 'ec') generateKeyPair('ec', { namedCurve: curve }, done)
+    else if (kind === 'rsa') generateKeyPair('rsa', { modulusLength: bits }, done)
+    else generateKeyPair('ed25519', {}, done)
+  })
 }
 
 function privateKeyFromPkcs8(pkcs8: Uint8Array): KeyObject {
@@ -110,10 +128,10 @@ export async function fileBackend(
     protection: 'software',
   })
   let key: KeyObject | null = privateKey
-  const { hash, curve } = publicKey.algorithm
-  const isFast = curve === 'prime256v1' || hash === null
+  const { kind, curve } = publicKey.algorithm
+  const isFast = curve === 'prime256v1' || kind === 'ed25519'
 
-  function makeSignature(message: Uint8Array): Promise<Uint8Array> {
+  function makeSignature({ message, digest, hash }: SignInput): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const fail = (cause?: unknown): void => {
         const why = key === null ? 'is closed' : 'did not sign'
@@ -121,6 +139,8 @@ export async function fileBackend(
       }
       if (key === null) {
         fail()
+      } else if (message === null) {
+        resolve(signDigest(key, publicKey, digest, hash))
       } else if (isFast && message.length <= MAX_SIGNED_HERE) {
         try {
           resolve(sign(hash, message, key))
@@ -138,7 +158,7 @@ export async function fileBackend(
 
   return {
     description: describe(publicKey),
-    sign: ({ message }) => makeSignature(message),
+    sign: makeSignature,
     async resolve() {
       return describe((await openFile(path, passphrase)).publicKey)
     },
@@ -150,14 +170,15 @@ export async function fileBackend(
 }
 
 /**
- * Makes an ECDSA P-256 key, writes its cosign key file (0600) and flushes it.
+ * Makes a key, writes its cosign key file (0600) and flushes it.
  * @throws AirsealError KEY_EXISTS, KEY_UNAVAILABLE
  */
 export async function createFileKey(
   { path }: FileReference,
   passphrase: string,
+  algorithm: KeyAlgorithm,
 ): Promise<PublicKey> {
-  const { keyFile, publicKey } = await generateKeyFile(passphrase)
+  const { keyFile, publicKey } = await generateKeyFile(passphrase, algorithm)
   const file = await open(path, 'wx', 0o600).catch((cause: unknown) => {
     const exists = cause instanceof Error && 'code' in cause && cause.code === 'EEXIST'
     throw new AirsealError(

@@ -9,7 +9,7 @@ import {
   type KeyAlgorithm,
   type PublicKey,
 } from '../../src/core/index.ts'
-import { transient, type Backend, type KeyDescription } from '../backend.ts'
+import { transient, wholeMessage, type Backend, type KeyDescription } from '../backend.ts'
 import { crc32c } from '../crc32c.ts'
 import { checkEndpoint, readAuthorities } from '../endpoint.ts'
 import type { GoogleReference } from '../reference.ts'
@@ -61,12 +61,14 @@ export async function googleBackend(
   const { version: name, publicKey } = description
   return {
     description,
-    async sign({ message, digest }) {
+    async sign(input) {
       const { hash } = publicKey.algorithm
+      const bytes = hash === null ? wholeMessage(input) : input.digest
+      const sum = { value: crc32c(bytes) }
       const request =
         hash === null
-          ? { data: message, dataCrc32c: { value: crc32c(message) } }
-          : { digest: { [hash]: digest }, digestCrc32c: { value: crc32c(digest) } }
+          ? { data: bytes, dataCrc32c: sum }
+          : { digest: { [hash]: bytes }, digestCrc32c: sum }
       const [answer] = await attempt(() => client.asymmetricSign({ name, ...request }, CALL))
       const isReceived = hash === null ? answer.verifiedDataCrc32c : answer.verifiedDigestCrc32c
       if (isReceived !== true) throw damaged('what was to be signed did not arrive whole')

@@ -3,20 +3,23 @@ import {
   AirsealError,
   concat,
   derSignature,
-  fromHex,
   publicKeyFromSpki,
   samePublicKey,
   type ErrorCode,
   type PublicKey,
 } from '../../src/core/index.ts'
-import { transient, type Backend, type KeyDescription, type SignInput } from '../backend.ts'
+import {
+  transient,
+  wholeMessage,
+  type Backend,
+  type KeyDescription,
+  type SignInput,
+} from '../backend.ts'
+import { SHA256_INFO } from '../digest-info.ts'
 import type { Pkcs11Reference } from '../pkcs11-uri.ts'
 import { pinReader } from '../pin.ts'
 import { useModule, type Pkcs11Module } from './pkcs11-module.ts'
 import type { OpenedKey, Pkcs11Answer, Target } from './pkcs11-model.ts'
-
-/** DigestInfo before a SHA-256 digest (RFC 8017 §9.2, note 1): CKM_RSA_PKCS pads, but does not name the hash. */
-const SHA256_INFO = fromHex('3031300d060960864801650304020105000420', 'DigestInfo', 'INTERNAL')
 
 const CODES: ReadonlyMap<string, ErrorCode> = new Map([
   ['PIN', 'KEY_PIN'],
@@ -171,13 +174,14 @@ function describe(reference: Pkcs11Reference, key: OpenedKey): KeyDescription {
   }
 }
 
-function mechanismInput({ algorithm }: PublicKey, { message, digest }: SignInput): Uint8Array {
+function mechanismInput({ algorithm }: PublicKey, input: SignInput): Uint8Array {
   if (algorithm.kind === 'ed25519') {
+    const message = wholeMessage(input)
     // SoftHSM calls an empty message a bad argument, and every unexpected answer costs all keys their session.
     if (message.length > 0) return message
     throw new AirsealError('KEY_UNSUPPORTED', 'a token signs no empty message with Ed25519')
   }
-  return algorithm.kind === 'rsa' ? concat(SHA256_INFO, digest) : digest
+  return algorithm.kind === 'rsa' ? concat(SHA256_INFO, input.digest) : input.digest
 }
 
 /** Tokens return r ‖ s; clients read DER. */

@@ -134,6 +134,16 @@ export const ERRORS = {
     remedy:
       'The reference now leads to another key than the pinned one: put the old key back, or register the new one.',
   },
+  KEY_STATE: {
+    status: 409,
+    exit: 1,
+    remedy: 'Use a key in the state that is named; `airseal key list` shows them.',
+  },
+  KEY_POLICY: {
+    status: 403,
+    exit: 1,
+    remedy: 'Ask for what the policy allows; `airseal key policy NAME --show` prints it.',
+  },
   KEY_PIN: {
     status: 503,
     exit: 3,

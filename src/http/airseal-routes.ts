@@ -54,12 +54,14 @@ export const AIRSEAL_ROUTES: readonly Route[] = [
     method: 'GET',
     pattern: '/readyz',
     permission: 'health',
-    handle: async ({ services }) => {
-      const { ready, checks } = await services.ready()
+    handle: async ({ services, query }) => {
+      const { ready, functions, checks } = await services.ready()
+      const wanted = query.get('for')
+      const isReady = wanted === null ? ready : functionNamed(functions, wanted)
       return jsonAnswer(
-        ready ? 200 : 503,
-        JSON.stringify({ ready, checks }),
-        ready ? {} : { 'retry-after': 1 },
+        isReady ? 200 : 503,
+        JSON.stringify({ ready: isReady, functions, checks }),
+        isReady ? {} : { 'retry-after': 1 },
       )
     },
   },
@@ -91,6 +93,14 @@ function managedName(parameters: Readonly<Record<string, string>>): string {
   return `${parameters['area'] ?? ''}/${parameters['verb'] ?? ''}`
 }
 
+function functionNamed(functions: Readonly<Record<string, boolean>>, name: string): boolean {
+  if (!Object.hasOwn(functions, name)) {
+    const known = Object.keys(functions).join(', ')
+    throw new AirsealError('REQUEST_INVALID', `for must be one of ${known}`)
+  }
+  return functions[name] === true
+}
+
 function welcome(version: string): string {
   return `airseal ${version}: signing, transparency log and verification for container images
 
@@ -101,6 +111,6 @@ GET  /v1/evidence/DIGEST   what is known here about an image
 GET  /v1/trust-bundle      the signed trust bundle; ?format=NAME: what is made of it for clients
 GET  /v1/trust/NAME        cosign.pub, rekor.pub, trusted_root.json, signing_config.json …
      /api/v1/log           transparency log, as Rekor 1 (rekor-cli, cosign)
-GET  /healthz, /readyz     alive, able to sign checkpoints
+GET  /healthz, /readyz     alive; ready, or with ?for=sign, verify, log ready for that
 `
 }

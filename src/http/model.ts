@@ -86,6 +86,8 @@ export interface HttpServices {
   ) => { readonly contentType: string; readonly bytes: Uint8Array } | null
   readonly ready: () => Promise<{
     readonly ready: boolean
+    /** What works, apart from each other. */
+    readonly functions: Readonly<Record<'sign' | 'verify' | 'log', boolean>>
     readonly checks: Readonly<Record<string, string>>
   }>
   readonly access: Access

@@ -73,6 +73,8 @@ export interface TransparencyLog {
   entryByLeafHash(leafHash: Uint8Array, treeId?: bigint): Promise<LoggedEntry | null>
   /** Entries (80 hex digits each, oldest first) that carry the search key; at most `limit`. */
   search(key: string, limit: number): Promise<readonly string[]>
+  /** Index over all shards that the next new entry gets. */
+  nextIndex(): number
   /** The current head, signed afresh. */
   signedHead(): Promise<SignedHead>
   /**

@@ -154,6 +154,7 @@ function logOf(
       const hashes = await client.call('search', [new Uint8Array(sha256(key)), limit])
       return hashes.map((hash) => receipts.entryId(hash))
     },
+    nextIndex: () => base + sequencer.head.size,
     async signedHead() {
       const { size, root, note } = await sequencer.signedHead(true)
       return { treeId, treeSize: size, rootHash: root, checkpoint: note }

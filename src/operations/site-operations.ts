@@ -1,5 +1,6 @@
 import { admissionOperations } from './admission.ts'
 import { bundleOperations } from './bundle.ts'
+import { keyOperations } from './keys.ts'
 import type { Operations } from './operation.ts'
 import { policyOperations } from './policy.ts'
 import type { SiteParts } from './site-parts.ts'
@@ -11,6 +12,7 @@ export function siteOperations(site: SiteParts): Operations {
   const areas: readonly Operations[] = [
     admissionOperations(site),
     bundleOperations(site),
+    keyOperations(site),
     policyOperations(site),
     trustOperations(site),
     tufOperations(site),

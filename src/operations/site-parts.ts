@@ -4,9 +4,12 @@ import type { Clock, JsonObject, PublicKey } from '../core/index.ts'
 import type { DataDirectory } from '../data-directory.ts'
 import type { EvidenceStore } from '../evidence/index.ts'
 import type { Caller } from '../http/index.ts'
+import type { KeyBackends } from '../key-backends.ts'
+import type { Keyring } from '../keyring/index.ts'
 import type { Records, TransparencyLog } from '../log/index.ts'
 import type { RegistrySettings } from '../oci/index.ts'
 import type { PolicyStore } from '../policy-store.ts'
+import type { Signing } from '../sign/index.ts'
 import type { CurrentTrust } from '../site-trust.ts'
 import type { TrustKeeper } from './trust-keeper.ts'
 import type { SiteTuf } from './tuf-site.ts'
@@ -19,7 +22,7 @@ export interface SiteParts {
   readonly clock: Clock
   readonly log: TransparencyLog
   readonly records: Records
-  /** Keys that sign, by name; the first is the default. */
+  /** Active keys by name, the default one first; a use of theirs is authorised and audited as one for a document. */
   readonly signers: ReadonlyMap<string, Signer>
   /** The log's public key. */
   readonly logKey: PublicKey
@@ -36,6 +39,11 @@ export interface SiteParts {
   readonly publicUrl: string
   /** Of the passphrase-protected key files; asked for once. */
   readonly passphrase: () => Promise<string>
+  /** The registry of keys, and the only way to use one. */
+  readonly keyring: Keyring
+  /** Where private keys are. */
+  readonly backends: KeyBackends
+  readonly signing: Signing
   /** Takes lines for the operator. Never holds a secret. */
   readonly notify: (line: string) => void
 }

@@ -1,5 +1,11 @@
-import { isObject, parseJson, type JsonObject, type PublicKey } from '../core/index.ts'
-import { trustedRootText } from '../sigstore/index.ts'
+import {
+  canonicalJson,
+  isObject,
+  parseJson,
+  type JsonObject,
+  type PublicKey,
+} from '../core/index.ts'
+import { parseTrustedRoot, trustedRootText } from '../sigstore/index.ts'
 import {
   unsignedBundle,
   withLog,
@@ -17,8 +23,8 @@ export interface Contribution {
   readonly logKey: PublicKey
   /** The log's first moment, milliseconds since 1970. */
   readonly start: number
-  /** Keys that sign, and those that did. */
-  readonly keys: () => readonly SignerKey[]
+  /** Keys that sign, and those that did. `otherLogs`: ids of the logs in the bundle beside the site's own, hex. */
+  readonly keys: (otherLogs: readonly string[]) => readonly SignerKey[]
 }
 
 /** What a site itself has to say in its bundle: its URL, its log, its keys. The rest is the operator's. */
@@ -28,12 +34,12 @@ export function contributionOf(site: Contribution): (document: TrustDocument) =>
   const own = parseJson(text)
   const logs = isObject(own) && Array.isArray(own['tlogs']) ? own['tlogs'] : []
   const log = logs[0] as JsonObject
-  return (document) => ({
-    ...document,
-    url: site.publicUrl,
-    keys: site.keys(),
-    trustedRoot: withLog(document.trustedRoot, log),
-  })
+  return (document) => {
+    const trustedRoot = withLog(document.trustedRoot, log)
+    const logs = parseTrustedRoot(canonicalJson(trustedRoot)).logs.map(({ logId }) => logId)
+    const keys = site.keys(logs.filter((id) => id !== site.logKey.id))
+    return { ...document, url: site.publicUrl, keys, trustedRoot }
+  }
 }
 
 /** Name of an enclave after its log, in the letters that names may have. */

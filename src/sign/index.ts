@@ -1,3 +1,5 @@
+export type { JobDocument, Location } from './job.ts'
+export { locationName } from './job.ts'
 export { createSigning } from './signing.ts'
 export type { SignedPiece } from './publish.ts'
-export type { Signing, SigningParts } from './signing.ts'
+export type { Countersigned, Signing, SigningParts } from './signing.ts'

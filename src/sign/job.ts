@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import {
   AirsealError,
   fromBase64,
@@ -139,4 +140,11 @@ export function locationJson(location: Location): Json {
   return location.kind === 'registry'
     ? { kind: location.kind, registry: location.registry, repository: location.repository }
     : { kind: location.kind, directory: location.directory }
+}
+
+/** Name of a location as policies of keys have it; paths without `..`, or one folder could pose as another. */
+export function locationName(location: Location): string {
+  return location.kind === 'registry'
+    ? `${location.registry}/${location.repository}`
+    : `oci:${resolve(location.directory)}`
 }

@@ -1,41 +1,30 @@
 import type { Signer } from '../../keys/signer.ts'
 import {
   AirsealError,
-  canonicalJson,
   sha256Hex,
   type Clock,
   type Digest,
   type Json,
   type JsonObject,
 } from '../core/index.ts'
-import type { NewLeaf, Records, TransparencyLog } from '../log/index.ts'
+import type { Grounds, Keyring, KeyUse, RegisteredKey } from '../keyring/index.ts'
+import type { NewLeaf, Records, StoredAuditRow, TransparencyLog } from '../log/index.ts'
 import type { RegistrySettings } from '../oci/index.ts'
+import { dsseProposal, hashedrekordProposal, predicateOf } from '../sigstore/index.ts'
+import { countersignature, readSignature } from './countersign.ts'
 import {
-  attestationStatement,
-  COSIGN_SIGN_TYPE,
-  dsseProposal,
-  envelopeText,
-  hashedrekordProposal,
-  IN_TOTO_TYPE,
-  pae,
-  predicateOf,
-  predicateTypeUri,
-  signStatement,
-  simpleSigningPayload,
-} from '../sigstore/index.ts'
-import {
-  locationJson,
-  parseJob,
-  serialiseJob,
-  type ArtifactKind,
-  type JobDocument,
-  type SignedContent,
-} from './job.ts'
+  attestation,
+  bundleSignature,
+  identityOf,
+  legacySignature,
+  signatureIdentity,
+  type Intent,
+} from './intent.ts'
+import { locationJson, locationName, parseJob, serialiseJob, type JobDocument } from './job.ts'
 import { publish, signedPieces, type SignedPiece } from './publish.ts'
 import {
   parseAttestRequest,
   parseSignRequest,
-  type AttestRequest,
   type SignatureFormats,
   type SignRequest,
 } from './request.ts'
@@ -47,8 +36,8 @@ export interface SigningParts {
   readonly records: Records
   /** Checks a proposed Rekor entry and gives the leaf that the log stores for it. */
   readonly canonicalLeaf: (proposed: JsonObject) => Promise<NewLeaf>
-  /** Keys by name; the first signs when none is named. */
-  readonly signers: ReadonlyMap<string, Signer>
+  /** Chooses, authorises and reaches the keys. */
+  readonly keys: Keyring
   readonly registrySettings: RegistrySettings
   readonly defaultFormats: SignatureFormats
   readonly clock: Clock
@@ -69,17 +58,35 @@ export interface Signing {
     finished: number
     waiting: readonly { digest: string; reason: string }[]
   }>
+  /**
+   * Logs everything that a key signed and that is not logged yet; pushing may come later. For whoever takes the key out of use, inside
+   * {@link Keyring.exclusive}.
+   * @returns how many there were
+   */
+  logSigned(keyId: string): Promise<number>
+  /**
+   * Signs again, with another key, what a row of the audit trail says was signed: the same payload, so that whoever trusts only the new key
+   * finds the same signature by it. Doing it again adds nothing.
+   * @param counts - whether an entry of the old key at this log index still counts: what doesn't is not signed again
+   * @returns null when the row is of nothing that was signed, or of nothing that reached the log
+   * @throws AirsealError IMAGE_NOT_FOUND when the image is gone, PUSH_PENDING, and as keys and registries give it
+   */
+  countersign(
+    row: StoredAuditRow,
+    key: RegisteredKey,
+    counts: (logIndex: number) => boolean,
+    caller: string,
+  ): Promise<Countersigned | null>
+  /** The job behind a row of the audit trail; null when the row is of no signature. */
+  jobOf(row: StoredAuditRow): Promise<JobDocument | null>
 }
 
-/** One signature to be made, or found made before. */
-interface Intent {
-  readonly subject: Subject
-  readonly signer: Signer
-  readonly action: 'sign' | 'attest'
-  /** What makes it the same signature as an earlier one, besides image, place and key. */
-  readonly name: JsonObject
-  readonly artifacts: readonly ArtifactKind[]
-  makeContent(): Promise<SignedContent>
+/** What became of one signature. */
+export interface Countersigned {
+  readonly digest: string
+  readonly place: string
+  /** `present`: it had been signed again before. `refused`: the old entry does not count. */
+  readonly status: 'added' | 'present' | 'refused'
 }
 
 /** Pending jobs looked at in one round. */
@@ -91,24 +98,24 @@ export function createSigning(parts: SigningParts): Signing {
 
   async function sign(body: Json, caller: string): Promise<Json> {
     const request = parseSignRequest(body)
-    const signer = signerNamed(request.key)
+    const key = parts.keys.registry.choose(request.key)
     const formats = request.signatures ?? parts.defaultFormats
     return forEachImage(request, request.recursive, caller, (subject) => {
       const intents: Intent[] = []
-      if (formats !== 'bundle') intents.push(legacySignature(subject, signer, request))
-      if (formats !== 'legacy') intents.push(bundleSignature(subject, signer, request))
+      if (formats !== 'bundle') intents.push(legacySignature(subject, key, request))
+      if (formats !== 'legacy') intents.push(bundleSignature(subject, key, request))
       return intents
     })
   }
 
   async function attest(body: Json, caller: string): Promise<Json> {
     const request = parseAttestRequest(body)
-    const signer = signerNamed(request.key)
+    const key = parts.keys.registry.choose(request.key)
     const formats = request.signatures ?? parts.defaultFormats
     // Checked before any image is looked at: a bad predicate signs nothing.
     predicateOf(request.type, request.predicate, parts.clock())
     return forEachImage(request, false, caller, (subject) => [
-      attestation(subject, signer, request, formats, parts.clock),
+      attestation(subject, key, request, formats, parts.clock),
     ])
   }
 
@@ -145,12 +152,22 @@ export function createSigning(parts: SigningParts): Signing {
   }
 
   async function carryOut(intent: Intent, identity: string, caller: string): Promise<JsonObject[]> {
-    const job =
-      (await parts.records.jobByIdentity(identity)) ?? (await begin(intent, identity, caller))
-    const document = parseJob(job.document)
-    if (document.keyId !== intent.signer.publicKey.id)
-      throw new AirsealError('STORAGE', 'a stored signing job names another key')
-    return finish(job.id, document, intent.subject.repository)
+    const { key, action, use, subject } = intent
+    const known = await parts.records.jobByIdentity(identity)
+    if (known !== null) {
+      const job = parseJob(known.document)
+      if (job.keyId !== key.publicKey.id)
+        throw new AirsealError('STORAGE', 'a stored signing job names another key')
+      return push(known.id, await logged(known.id, job), subject.repository)
+    }
+    const { digest } = subject.descriptor
+    const asked: KeyUse = { ...use, kind: action, caller, digest, exists: true }
+    const begun = await parts.keys.use(key.name, asked, async (signer, grounds) => {
+      const { id, document } = await begin(intent, identity, caller, signer, grounds)
+      // Within the use of the key: once it is replaced, nothing that it signed reaches the log any more.
+      return { id, job: await append(id, parseJob(document)) }
+    })
+    return push(begun.id, begun.job, subject.repository)
   }
 
   /** Signs. The audit row is durable together with the job, before the signature goes anywhere. */
@@ -158,15 +175,17 @@ export function createSigning(parts: SigningParts): Signing {
     intent: Intent,
     identity: string,
     caller: string,
+    signer: Signer,
+    grounds: Grounds,
   ): Promise<{ id: number; document: string }> {
-    const { subject, signer } = intent
+    const { subject, key } = intent
     const { mediaType, digest, size } = subject.descriptor
     const document: JobDocument = {
       location: subject.location,
       subject: { mediaType, digest, size },
       keyId: signer.publicKey.id,
       publicKeyPem: signer.publicKey.pem,
-      content: await intent.makeContent(),
+      content: await intent.makeContent(signer),
       artifacts: intent.artifacts,
       entry: null,
     }
@@ -180,34 +199,52 @@ export function createSigning(parts: SigningParts): Signing {
         action: intent.action,
         key: signer.publicKey.id,
         digest,
-        detail: { keyName: signer.name, location: locationJson(subject.location), ...intent.name },
+        detail: {
+          keyName: key.name,
+          use: { ...grounds },
+          location: locationJson(subject.location),
+          ...intent.name,
+        },
       },
     })
     return job
   }
 
-  /** Logs, then pushes; each step is durable before the next begins. */
-  async function finish(
+  /** The job with its log entry. One that a crash left unlogged is logged while its key counts. */
+  function logged(id: number, job: JobDocument): Promise<JobDocument> {
+    if (job.entry !== null) return Promise.resolve(job)
+    return parts.keys.shared(() => {
+      const key = parts.keys.registry.byKeyId(job.keyId)
+      if (key === null || key.state === 'active') return append(id, job)
+      throw new AirsealError(
+        'KEY_STATE',
+        `${job.subject.digest} was signed by key "${key.name}", which is ${key.state} now: its entry would not count`,
+      )
+    })
+  }
+
+  /** Logs; durable when it resolves. */
+  async function append(id: number, job: JobDocument): Promise<JobDocument> {
+    if (job.entry !== null) return job
+    const { entry } = await parts.log.append(await parts.canonicalLeaf(proposalOf(job)))
+    const now: JobDocument = { ...job, entry }
+    const document = serialiseJob(now)
+    await parts.records.updateJob(id, { state: 'logged', document, time: parts.clock() })
+    return now
+  }
+
+  /** Stores the artefacts of a logged job beside its image. */
+  async function push(
     id: number,
     job: JobDocument,
     repository?: Awaited<ReturnType<typeof repositoryAt>>,
   ): Promise<JsonObject[]> {
-    let logged = job
-    if (job.entry === null) {
-      const { entry } = await parts.log.append(await parts.canonicalLeaf(proposalOf(job)))
-      logged = { ...job, entry }
-      await parts.records.updateJob(id, {
-        state: 'logged',
-        document: serialiseJob(logged),
-        time: parts.clock(),
-      })
-    }
-    parts.onLogged?.(logged.subject.digest, signedPieces(logged), placeOf(logged.location))
+    parts.onLogged?.(job.subject.digest, signedPieces(job), locationName(job.location))
     const published = await publish(
       repository ?? (await repositoryAt(job.location, parts.registrySettings)),
-      logged,
+      job,
     ).catch((cause: unknown) => {
-      const where = logged.entry === null ? '' : ` as index ${logged.entry.logIndex}`
+      const where = job.entry === null ? '' : ` as index ${job.entry.logIndex}`
       const reason = cause instanceof Error ? cause.message : String(cause)
       throw new AirsealError(
         'PUSH_PENDING',
@@ -215,18 +252,15 @@ export function createSigning(parts: SigningParts): Signing {
         { cause },
       )
     })
-    await parts.records.updateJob(id, {
-      state: 'pushed',
-      document: serialiseJob(logged),
-      time: parts.clock(),
-    })
+    const document = serialiseJob(job)
+    await parts.records.updateJob(id, { state: 'pushed', document, time: parts.clock() })
     return published.map(({ format, artifact, status }) => ({
       format,
       artifact,
       status,
-      logIndex: logged.entry?.logIndex ?? null,
-      entryId: logged.entry?.entryId ?? null,
-      integratedTime: logged.entry?.integratedTime ?? null,
+      logIndex: job.entry?.logIndex ?? null,
+      entryId: job.entry?.entryId ?? null,
+      integratedTime: job.entry?.integratedTime ?? null,
       keyId: job.keyId,
     }))
   }
@@ -245,7 +279,7 @@ export function createSigning(parts: SigningParts): Signing {
       if (running.has(identity)) continue
       // One job that can't be read or finished must not keep the others waiting.
       try {
-        await finish(id, parseJob(document))
+        await push(id, await logged(id, parseJob(document)))
         finished++
       } catch (cause) {
         waiting.push({
@@ -257,121 +291,46 @@ export function createSigning(parts: SigningParts): Signing {
     return { finished, waiting }
   }
 
-  function signerNamed(name: string | null): Signer {
-    const signer = name === null ? [...parts.signers.values()][0] : parts.signers.get(name)
-    if (signer === undefined) {
-      throw new AirsealError(
-        'KEY_UNKNOWN',
-        `no key "${name ?? ''}"; there are: ${[...parts.signers.keys()].join(', ')}`,
-      )
+  async function logSigned(keyId: string): Promise<number> {
+    let count = 0
+    for (const { id, state, document } of await parts.records.unfinishedJobs(PENDING_LIMIT)) {
+      const job = state === 'signed' ? parseJob(document) : null
+      if (job?.keyId !== keyId || job.entry !== null) continue
+      await append(id, job)
+      count++
     }
-    return signer
+    return count
   }
 
-  return { sign, attest, finishPending }
-}
-
-/** For people. */
-function placeOf(location: JobDocument['location']): string {
-  return location.kind === 'registry'
-    ? `${location.registry}/${location.repository}`
-    : `oci:${location.directory}`
-}
-
-/** Names what is signed: equal for two requests exactly when one signature serves both. 64 hex digits. */
-function identityOf({ subject, signer, action, name }: Intent): string {
-  const { location, descriptor } = subject
-  return sha256Hex(
-    canonicalJson({
-      action,
-      location: locationJson(location),
-      digest: descriptor.digest,
-      key: signer.publicKey.id,
-      ...name,
-    }),
-  )
-}
-
-function legacySignature(subject: Subject, signer: Signer, request: SignRequest): Intent {
-  const payload = simpleSigningPayload({
-    repository: request.identity ?? subject.repository.identity,
-    digest: subject.descriptor.digest,
-    annotations: request.annotations,
-  })
-  return {
-    subject,
-    signer,
-    action: 'sign',
-    name: { format: 'legacy', payload: sha256Hex(payload) },
-    artifacts: ['sig'],
-    makeContent: async () => ({
-      kind: 'simple-signing',
-      payload,
-      signature: await signer.sign(payload),
-    }),
+  async function countersign(
+    row: StoredAuditRow,
+    key: RegisteredKey,
+    counts: (logIndex: number) => boolean,
+    caller: string,
+  ): Promise<Countersigned | null> {
+    const signature = readSignature(row)
+    const old = signature === null ? null : await jobOf(row)
+    if (signature === null || old === null || old.entry === null) return null
+    const about = { digest: old.subject.digest, place: locationName(old.location) }
+    if (!counts(old.entry.logIndex)) return { ...about, status: 'refused' }
+    const identity = signatureIdentity({ ...signature, keyId: key.publicKey.id })
+    const done = await parts.records.jobByIdentity(identity)
+    if (done?.state === 'pushed') return { ...about, status: 'present' }
+    const repository = await repositoryAt(old.location, parts.registrySettings)
+    const { descriptor } = await repository.readManifest(old.subject.digest)
+    const subject = { repository, location: old.location, descriptor }
+    await once(countersignature(subject, key, signature, old), caller)
+    return { ...about, status: 'added' }
   }
-}
 
-function bundleSignature(subject: Subject, signer: Signer, request: SignRequest): Intent {
-  const statement = signStatement(subject.descriptor.digest, request.annotations)
-  return {
-    subject,
-    signer,
-    action: 'sign',
-    name: { format: 'bundle', payload: sha256Hex(statement) },
-    artifacts: ['bundle'],
-    makeContent: () => envelope(signer, statement, COSIGN_SIGN_TYPE),
+  async function jobOf(row: StoredAuditRow): Promise<JobDocument | null> {
+    const signature = readSignature(row)
+    if (signature === null) return null
+    const job = await parts.records.jobByIdentity(signatureIdentity(signature))
+    return job === null ? null : parseJob(job.document)
   }
-}
 
-function attestation(
-  subject: Subject,
-  signer: Signer,
-  request: AttestRequest,
-  formats: SignatureFormats,
-  clock: Clock,
-): Intent {
-  const artifacts: ArtifactKind[] = []
-  if (formats !== 'bundle') artifacts.push('att')
-  if (formats !== 'legacy') artifacts.push('bundle')
-  return {
-    subject,
-    signer,
-    action: 'attest',
-    // A custom predicate holds the time of signing, so the file names it, not the statement.
-    name: {
-      format: formats,
-      predicateType: predicateTypeUri(request.type),
-      type: request.type,
-      predicate: sha256Hex(request.predicate),
-    },
-    artifacts,
-    makeContent: () => {
-      const { predicate, predicateType } = predicateOf(request.type, request.predicate, clock())
-      const { digest } = subject.descriptor
-      const statement = attestationStatement({
-        subjectName: subject.repository.identity,
-        digest,
-        predicateType,
-        predicate,
-      })
-      return envelope(signer, statement, predicateType)
-    },
-  }
-}
-
-async function envelope(
-  signer: Signer,
-  statement: Uint8Array,
-  predicateType: string,
-): Promise<SignedContent> {
-  const sig = await signer.sign(pae(IN_TOTO_TYPE, statement))
-  const text = envelopeText({
-    payloadType: IN_TOTO_TYPE,
-    payload: statement,
-    signatures: [{ sig, keyid: '' }],
-  })
-  return { kind: 'envelope', text, predicateType }
+  return { sign, attest, finishPending, logSigned, countersign, jobOf }
 }
 
 /** The Rekor entry of a job. The same job gives the same entry, so logging it twice finds the first. */

@@ -167,10 +167,26 @@ t.test('what fails below is told with its status, and a defect without its words
 t.test('health, trust files and the page of names', async (t) => {
   let ready = true
   const { ask, log } = await startService(t, {
-    services: { ready: () => Promise.resolve({ ready, checks: { checkpoint: 'x' } }) },
+    services: {
+      ready: () =>
+        Promise.resolve({
+          ready,
+          functions: { sign: false, verify: ready, log: ready },
+          checks: { checkpoint: 'x' },
+        }),
+    },
   })
   t.match(await ask('/healthz'), { status: 200, text: '{"status":"ok","version":"0.0.0-test"}' })
-  t.match(await ask('/readyz'), { status: 200, text: '{"ready":true,"checks":{"checkpoint":"x"}}' })
+  const answer = {
+    functions: { sign: false, verify: true, log: true },
+    checks: { checkpoint: 'x' },
+  }
+  t.match(await ask('/readyz'), { status: 200, text: JSON.stringify({ ready: true, ...answer }) })
+  t.match(await ask('/readyz?for=verify'), { status: 200 })
+  const signing = await ask('/readyz?for=sign')
+  t.match(signing, { status: 503, text: JSON.stringify({ ready: false, ...answer }) })
+  for (const name of ['constructor', '', 'everything'])
+    t.match(await ask(`/readyz?for=${name}`), { status: 400, text: 'REQUEST_INVALID' })
   ready = false
   t.match(await ask('/readyz'), { status: 503, headers: { 'retry-after': '1' } })
   t.match(await ask('/v1/trust/rekor.pub'), {
@@ -295,7 +311,12 @@ t.test('the Unix socket is the operator, private, and replaces a stale one', asy
     trustFile: () => null,
     trustVersion: () => 1,
     tufFile: () => null,
-    ready: () => Promise.resolve({ ready: true, checks: {} }),
+    ready: () =>
+      Promise.resolve({
+        ready: true,
+        functions: { sign: true, verify: true, log: true },
+        checks: {},
+      }),
     access: { tokens: parseTokens(`ci ${TOKEN}`), writeToken: 'required' },
     version: 'x',
   }

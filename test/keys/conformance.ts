@@ -1,5 +1,5 @@
 // What every provider must do, run over each of them by its own test file.
-import { generateKeyPairSync, randomBytes, verify, type KeyObject } from 'node:crypto'
+import { createHash, generateKeyPairSync, randomBytes, verify, type KeyObject } from 'node:crypto'
 import type t from 'tap'
 import {
   checkSigner,
@@ -61,6 +61,21 @@ export async function conformance(t: Test, subject: Subject): Promise<void> {
         const message = randomBytes(size)
         const signature = await signer.sign(message)
         t.ok(isGood(algorithm, signer.publicKey.handle, message, signature), `${size} bytes`)
+      }
+      await signer.close()
+    })
+
+    await t.test(`${name}: a ${algorithm} key signs digests, of its own hash only`, async (t) => {
+      const signer = await openSigner('conformance', uri, options)
+      const message = randomBytes(100)
+      const { hash } = signer
+      if (hash === null) {
+        await t.rejects(signer.signDigest(randomBytes(64)), { code: 'KEY_UNSUPPORTED' })
+      } else {
+        const digest = createHash(hash).update(message).digest()
+        const signature = await signer.signDigest(digest)
+        t.ok(isGood(algorithm, signer.publicKey.handle, message, signature))
+        await t.rejects(signer.signDigest(digest.subarray(1)), { code: 'REQUEST_INVALID' })
       }
       await signer.close()
     })

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { AIRSEAL, run, temporaryDirectory } from '../support/site.ts'
@@ -19,4 +19,9 @@ await t.test('a token file without tokens does not open signing to this machine'
     t.equal(ended.code, 2, ended.stdout + ended.stderr)
     t.match(ended.stderr, /holds no token \[CONFIG_INVALID\]/)
   }
+  await rm(tokens)
+  const args = ['serve', '--init', '--data', data, '--config', config, '--listen', '127.0.0.1:0']
+  const ended = await run(AIRSEAL, args, { timeoutMs: 20_000 })
+  t.equal(ended.code, 2, ended.stdout + ended.stderr)
+  t.match(ended.stderr, `${tokens} can't be opened (ENOENT) [CONFIG_INVALID]`)
 })

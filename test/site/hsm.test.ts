@@ -14,6 +14,7 @@ await t.test('both keys in an HSM', { ...needs('softhsm2-util'), timeout: 120_00
   const uri = (name: string): string => place.uri('appliance', name)
   for (const name of ['signing', 'log', 'other']) await createKey(uri(name), 'ecdsa-p256')
   await createKey(uri('large'), 'ecdsa-p384')
+  await createKey(uri('edwards'), 'ed25519')
   const config = join(directory, 'airseal.yaml')
   const configure = (signing: string): void => {
     writeFileSync(config, `keys:\n  signing: "${uri(signing)}"\n  log: "${uri('log')}"\n`)
@@ -56,15 +57,12 @@ await t.test('both keys in an HSM', { ...needs('softhsm2-util'), timeout: 120_00
   )
 
   await t.test('a key that verifiers could not follow is refused at the first start', async (t) => {
-    configure('large')
-    const refused = await run(AIRSEAL, [
-      'init',
-      '--data',
-      join(directory, 'second'),
-      '--config',
-      config,
-    ])
-    t.match(refused, { stderr: /KEY_UNSUPPORTED/ })
-    t.not(refused.code, 0)
+    for (const name of ['large', 'edwards']) {
+      configure(name)
+      const second = join(directory, 'second')
+      const refused = await run(AIRSEAL, ['init', '--data', second, '--config', config])
+      t.match(refused, { stderr: /KEY_UNSUPPORTED/ })
+      t.not(refused.code, 0)
+    }
   })
 })

@@ -80,7 +80,12 @@ export async function startService(
         : null,
     trustVersion: () => 7,
     tufFile: () => null,
-    ready: () => Promise.resolve({ ready: true, checks: { checkpoint: 'ok' } }),
+    ready: () =>
+      Promise.resolve({
+        ready: true,
+        functions: { sign: true, verify: true, log: true },
+        checks: { checkpoint: 'ok' },
+      }),
     access: { tokens: [], writeToken: 'open' },
     version: '0.0.0-test',
     log: (record) => records.push(record),

@@ -56,6 +56,10 @@ export class MemoryLog implements TransparencyLog {
     return Promise.resolve(found.map(({ hash }) => this.#id(hash)))
   }
 
+  nextIndex(): number {
+    return this.size
+  }
+
   signedHead(): Promise<SignedHead> {
     const rootHash = treeRoot(this.size, this.#node)
     return Promise.resolve({
