@@ -78,7 +78,11 @@ const CURVE_NUMBERS: ReadonlyMap<string, EcdsaQuestion['curve']> = new Map([
   ['secp521r1', 2],
 ])
 /** Bytes of a digest. */
-export const DIGEST_SIZES: Readonly<Record<HashName, number>> = { sha256: 32, sha384: 48, sha512: 64 }
+export const DIGEST_SIZES: Readonly<Record<HashName, number>> = {
+  sha256: 32,
+  sha384: 48,
+  sha512: 64,
+}
 
 let loaded: { about: DigestVerifier; ask: EcdsaVerifier } | undefined
 

@@ -53,7 +53,8 @@ export function createAwsKms(settings: AwsKmsSettings): AwsKms {
       const key = await find(call.fields, at)
       const signing = checkSigning(key, call.fields)
       const digest = digestOf(key, call.fields)
-      const use = { door: 'aws', caller: `aws:${call.accessKeyId}` } as const
+      const { id: keyId } = key.publicKey
+      const use = { door: 'aws', caller: `aws:${call.accessKeyId}`, keyId } as const
       const signature = await keys.signDigest(key.name, digest, use)
       return { KeyId: key.arn, Signature: toBase64(signature), SigningAlgorithm: signing }
     },

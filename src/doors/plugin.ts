@@ -98,6 +98,7 @@ async function sign(call: Subject & About, site: PluginSite): Promise<string> {
     key: call.key,
     hash: call.hash,
     digest: toBase64(digest),
+    keyId: publicKey.id,
   })
   const text = isObject(answer) ? answer['signature'] : undefined
   if (typeof text !== 'string') throw odd()
