@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, type FileHandle } from 'node:fs/promises'
 import { AirsealError, fromUtf8, type ErrorCode } from '../src/core/index.ts'
 
 const MAX_SECRET_SIZE = 64 * 1024
@@ -71,7 +71,7 @@ async function readChecked(
     }
     if (size > MAX_SECRET_SIZE)
       throw new AirsealError(unfit, `${path} is larger than ${MAX_SECRET_SIZE} bytes`)
-    return await file.readFile()
+    return await readWhole(file, size)
   } finally {
     await file.close()
   }
@@ -79,4 +79,16 @@ async function readChecked(
 
 function errorCode(cause: unknown): string {
   return cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown'
+}
+
+/** Into one buffer, which its owner can overwrite: nothing is copied on the way. The file may shrink meanwhile, and not grow. */
+async function readWhole(file: FileHandle, size: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(size)
+  let at = 0
+  while (at < size) {
+    const { bytesRead } = await file.read(buffer, at, size - at, at)
+    if (bytesRead === 0) break
+    at += bytesRead
+  }
+  return buffer.subarray(0, at)
 }

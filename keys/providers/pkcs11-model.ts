@@ -15,7 +15,8 @@ export type Pkcs11Request =
 export interface Target {
   readonly token: TokenSelector
   readonly object: ObjectSelector
-  readonly pin: string | null
+  /** UTF-8, in a buffer of its own: it goes over to the worker, which overwrites it. */
+  readonly pin: Uint8Array<ArrayBuffer> | null
 }
 
 export type Pkcs11Answer =

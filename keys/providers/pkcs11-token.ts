@@ -59,7 +59,7 @@ export function createToken(module: PKCS11, ck: Constants): Token {
     return first
   }
 
-  function login(session: Handle, slot: Handle, pin: string | null): void {
+  function login(session: Handle, slot: Handle, pin: Uint8Array | null): void {
     const { flags } = module.C_GetTokenInfo(slot)
     if ((flags & ck.CKF_LOGIN_REQUIRED) === 0) return
     const info: SessionInfo = module.C_GetSessionInfo(session)
@@ -70,7 +70,8 @@ export function createToken(module: PKCS11, ck: Constants): Token {
       throw new Refusal('PIN', 'only one PIN attempt is left, and airseal does not take it')
     }
     try {
-      module.C_Login(session, ck.CKU_USER, pin)
+      // The addon takes a string only, so one must be made; it ends with this call.
+      module.C_Login(session, ck.CKU_USER, Buffer.from(pin.buffer).toString('utf8'))
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? error.code : undefined
       if (code === ck.CKR_USER_ALREADY_LOGGED_IN) return

@@ -13,6 +13,7 @@ const PACKAGES: ReadonlyMap<string, string> = new Map([
   ['systemd-analyze', 'systemd'],
   ['openssl', 'openssl'],
   ['softhsm2-util', 'softhsm2'],
+  ['certutil', 'libnss3-tools'],
   ['unshare', 'util-linux'],
   ['ip', 'iproute2'],
   ['strace', 'strace'],
