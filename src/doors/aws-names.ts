@@ -21,7 +21,7 @@ const ALIAS = /^alias\/([A-Za-z0-9/_-]{1,250})$/
 const KEY_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** A UUID (RFC 9562 version 8) made of the key itself: another key never has it, whatever it is called. */
-export function keyIdOf({ id }: PublicKey): string {
+function keyIdOf({ id }: PublicKey): string {
   const variant = ((parseInt(id.slice(16, 17), 16) & 3) | 8).toString(16)
   const parts = [id.slice(0, 8), id.slice(8, 12), `8${id.slice(13, 16)}`]
   return [...parts, `${variant}${id.slice(17, 20)}`, id.slice(20, 32)].join('-')

@@ -28,7 +28,7 @@ interface Subject {
   readonly hash: HashName
 }
 
-export const PLUGIN_PROTOCOL = 'v1'
+const PLUGIN_PROTOCOL = 'v1'
 
 /** Numbers of Go's crypto.Hash. */
 const HASHES: ReadonlyMap<number, HashName> = new Map([

@@ -125,7 +125,7 @@ export function send(url: string, { method = 'POST', path = '/', headers, body }
         const answer = JSON.parse(text) as Record<string, unknown>
         resolve({
           status: response.statusCode ?? 0,
-          type: String(answer['__type'] ?? ''),
+          type: typeof answer['__type'] === 'string' ? answer['__type'] : '',
           body: answer,
         })
       })

@@ -9,7 +9,7 @@ import type { Lifetime } from '../../support/processes.ts'
 /** `x86_64-linux-gnu` and its like. */
 const TRIPLET = { x64: 'x86_64', arm64: 'aarch64' }[process.arch as 'x64' | 'arm64']
 const MODULE = `/usr/lib/${TRIPLET}-linux-gnu/libsoftokn3.so`
-export const NSS_PIN = '4711-nss-secret-pin'
+const NSS_PIN = '4711-nss-secret-pin'
 
 /** @returns URI of the key `name` */
 export function nssToken(t: Lifetime): (name: string) => string {
