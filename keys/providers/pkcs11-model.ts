@@ -44,7 +44,7 @@ export interface OpenedKey {
   readonly local: boolean
 }
 
-/** Codes: PIN (refused: never again), NO_PIN, ABSENT (no such token now), MISSING (no such key), AMBIGUOUS, UNSUPPORTED, EXISTS, STALE. */
+/** Codes: PIN (refused: never again), LOCKED (the PIN was not tried), NO_PIN, ABSENT (no such token now), MISSING (no such key), AMBIGUOUS, UNSUPPORTED, EXISTS, STALE. */
 export class Refusal extends Error {
   readonly code: string
 

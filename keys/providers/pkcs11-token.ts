@@ -65,9 +65,9 @@ export function createToken(module: PKCS11, ck: Constants): Token {
     const info: SessionInfo = module.C_GetSessionInfo(session)
     if (info.state === CKS_RO_USER_FUNCTIONS || info.state === CKS_RW_USER_FUNCTIONS) return
     if (pin === null) throw new Refusal('NO_PIN', 'the token wants a PIN: add pin-source=')
-    if ((flags & ck.CKF_USER_PIN_LOCKED) !== 0) throw new Refusal('PIN', 'the PIN is locked')
+    if ((flags & ck.CKF_USER_PIN_LOCKED) !== 0) throw new Refusal('LOCKED', 'the PIN is locked')
     if ((flags & ck.CKF_USER_PIN_FINAL_TRY) !== 0) {
-      throw new Refusal('PIN', 'only one PIN attempt is left, and airseal does not take it')
+      throw new Refusal('LOCKED', 'only one PIN attempt is left, and airseal does not take it')
     }
     try {
       // The addon takes a string only, so one must be made; it ends with this call.

@@ -23,6 +23,7 @@ import type { OpenedKey, Pkcs11Answer, Target } from './pkcs11-model.ts'
 
 const CODES: ReadonlyMap<string, ErrorCode> = new Map([
   ['PIN', 'KEY_PIN'],
+  ['LOCKED', 'KEY_PIN'],
   ['NO_PIN', 'KEY_PIN'],
   ['MISSING', 'KEY_UNKNOWN'],
   ['AMBIGUOUS', 'KEY_REFERENCE'],

@@ -14,6 +14,7 @@ const PACKAGES: ReadonlyMap<string, string> = new Map([
   ['openssl', 'openssl'],
   ['softhsm2-util', 'softhsm2'],
   ['certutil', 'libnss3-tools'],
+  ['cc', 'gcc'],
   ['unshare', 'util-linux'],
   ['ip', 'iproute2'],
   ['strace', 'strace'],
