@@ -19,6 +19,7 @@ const RIGHTS = {
   keyring: ['src/core', 'src/log', 'keys/signer.ts'],
   sign: ['src/core', 'src/sigstore', 'src/oci', 'src/log', 'src/keyring', 'keys/signer.ts'],
   evidence: ['src/core', 'src/sigstore', 'src/oci', 'src/verify', 'src/expressions'],
+  doors: ['src/core'],
   http: ['src/core', 'src/sign', 'src/verify', 'src/trust', 'src/rekor', 'src/log'],
 }
 

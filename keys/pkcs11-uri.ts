@@ -10,6 +10,8 @@ export interface Pkcs11Reference {
   readonly object: ObjectSelector
   /** Where the PIN comes from; null: the token wants none. */
   readonly pinSource: PinSource | null
+  /** What the module is initialised with: NSS wants its database there. Null: nothing, as the standard has it. */
+  readonly initReserved: string | null
 }
 
 export interface TokenSelector {
@@ -55,6 +57,7 @@ export function parsePkcs11Uri(uri: string): Pkcs11Reference {
   const object: { label?: string; id?: string } = {}
   let modulePath: string | undefined
   let pinSource: PinSource | null = null
+  let initReserved: string | null = null
   for (const [name, value] of attributes(path, ';')) {
     const member = TOKEN.get(name)
     if (member !== undefined) token[member] = text(value, name)
@@ -65,6 +68,7 @@ export function parsePkcs11Uri(uri: string): Pkcs11Reference {
   for (const [name, value] of attributes(query ?? '', '&')) {
     if (name === 'module-path') modulePath = text(value, name)
     else if (name === 'pin-source') pinSource = parsePinSource(text(value, name))
+    else if (name === 'x-init-reserved') initReserved = text(value, name)
     else throw unknown(name)
   }
   if (token.label === undefined && token.serial === undefined) {
@@ -76,7 +80,7 @@ export function parsePkcs11Uri(uri: string): Pkcs11Reference {
   if (modulePath === undefined || !isAbsolute(modulePath)) {
     throw refusal('it lacks module-path= with an absolute path')
   }
-  return { backend: 'pkcs11', uri, modulePath, token, object, pinSource }
+  return { backend: 'pkcs11', uri, modulePath, token, object, pinSource, initReserved }
 }
 
 function* attributes(part: string, separator: string): Generator<[string, Buffer]> {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, type FileHandle } from 'node:fs/promises'
 import { AirsealError, fromUtf8, type ErrorCode } from '../src/core/index.ts'
 
 const MAX_SECRET_SIZE = 64 * 1024
@@ -8,8 +8,10 @@ const MAX_SECRET_SIZE = 64 * 1024
  * Text of a file of ours that holds a secret. It must be a regular file (no link), owned by this user or root, closed to group and others.
  * @throws AirsealError DATA_PERMISSIONS when others could read or swap it, KEY_UNAVAILABLE when it can't be read, KEY_INVALID when it can't be a key
  */
-export function readSecretFile(path: string): Promise<string> {
-  return readChecked(path, constants.O_NOFOLLOW, 0o077, 'KEY_UNAVAILABLE', 'KEY_INVALID')
+export async function readSecretFile(path: string): Promise<string> {
+  const flags = constants.O_NOFOLLOW
+  const bytes = await readChecked(path, flags, 0o077, 'KEY_UNAVAILABLE', 'KEY_INVALID')
+  return fromUtf8(bytes, path, 'KEY_INVALID')
 }
 
 /**
@@ -18,7 +20,17 @@ export function readSecretFile(path: string): Promise<string> {
  * @param code - of the refusal of a file that is missing, unreadable, no text or too large: it says whose setting names the file
  * @throws AirsealError DATA_PERMISSIONS, or `code`
  */
-export function readProvidedSecret(path: string, code: ErrorCode): Promise<string> {
+export async function readProvidedSecret(path: string, code: ErrorCode): Promise<string> {
+  const bytes = await readProvidedBytes(path, code)
+  try {
+    return fromUtf8(bytes, path, code)
+  } finally {
+    bytes.fill(0)
+  }
+}
+
+/** The same as bytes, for the caller to overwrite after use: a JavaScript string can't be. @throws AirsealError as {@link readProvidedSecret} */
+export function readProvidedBytes(path: string, code: ErrorCode): Promise<Buffer> {
   return readChecked(path, 0, 0o037, code, code)
 }
 
@@ -38,7 +50,7 @@ async function readChecked(
   forbidden: number,
   unreadable: ErrorCode,
   unfit: ErrorCode,
-): Promise<string> {
+): Promise<Buffer> {
   const file = await open(path, constants.O_RDONLY | flags).catch((cause: unknown) => {
     throw new AirsealError(unreadable, `${path} can't be opened (${errorCode(cause)})`, { cause })
   })
@@ -59,7 +71,7 @@ async function readChecked(
     }
     if (size > MAX_SECRET_SIZE)
       throw new AirsealError(unfit, `${path} is larger than ${MAX_SECRET_SIZE} bytes`)
-    return fromUtf8(await file.readFile(), path, unfit)
+    return await readWhole(file, size)
   } finally {
     await file.close()
   }
@@ -67,4 +79,16 @@ async function readChecked(
 
 function errorCode(cause: unknown): string {
   return cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown'
+}
+
+/** Into one buffer, which its owner can overwrite: nothing is copied on the way. The file may shrink meanwhile, and not grow. */
+async function readWhole(file: FileHandle, size: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(size)
+  let at = 0
+  while (at < size) {
+    const { bytesRead } = await file.read(buffer, at, size - at, at)
+    if (bytesRead === 0) break
+    at += bytesRead
+  }
+  return buffer.subarray(0, at)
 }

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import type { RequestListener } from 'node:http'
 import {
   openFileSigner,
   openSigner,
@@ -43,6 +44,7 @@ import {
   currentAlarms,
   enclaveName,
   loadPolicies,
+  openAwsDoor,
   openTrust,
   publishedFiles,
   siteOperations,
@@ -219,6 +221,7 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       backends,
       signing,
     })
+    const awsDoor = await openAwsDoor({ config, keyring, clock, notify: options.log })
     const operations: HttpServices['operations'] = {
       sign: (body, caller) =>
         checked(config, body, caller, () => signing.sign(body, callerName(caller))),
@@ -271,7 +274,7 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
     return {
       operations: operationsByName(operations),
       finishPending: () => finishPending(signing, options.log),
-      listen: () => startListening(services, options, signing, trust, log, tuf, keyring),
+      listen: () => startListening(services, options, signing, trust, log, tuf, keyring, awsDoor),
       close,
     }
   } catch (error) {
@@ -440,6 +443,7 @@ async function startListening(
   log: TransparencyLog,
   tuf: SiteTuf,
   keyring: Keyring,
+  awsDoor: RequestListener | null,
 ): Promise<{ url: string; close(): Promise<void> }> {
   const { config, directory } = options
   const verifier = loadDigestVerifier()
@@ -467,6 +471,11 @@ async function startListening(
         ...(tls && { tls }),
       }),
     )
+    const { aws } = config.doors
+    if (awsDoor !== null && aws !== null) {
+      const doorTls = aws.tls === null ? tls : await readTls(aws.tls)
+      servers.push(await listen(awsDoor, { ...aws.listen, ...(doorTls && { tls: doorTls }) }))
+    }
   } catch (error) {
     await close()
     throw error

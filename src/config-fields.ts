@@ -41,6 +41,18 @@ export class FieldReader {
     return value as string[]
   }
 
+  /** Names and texts, in the order of the file. */
+  textMap(name: string): ReadonlyMap<string, string> {
+    const value = this.#take(name)
+    if (value === null) return new Map()
+    if (typeof value !== 'object' || Array.isArray(value))
+      throw this.#wrong(name, 'a set of fields')
+    const entries: [string, unknown][] = Object.entries(value)
+    if (entries.some(([, text]) => typeof text !== 'string' || text === ''))
+      throw this.#wrong(name, 'a set of texts')
+    return new Map(entries as [string, string][])
+  }
+
   /** A path, taken relative to the configuration file. */
   path(name: string): string | null {
     const text = this.text(name)

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { readDoors, type DoorsConfig } from './config-doors.ts'
 import { FieldReader } from './config-fields.ts'
 import { AirsealError } from './core/index.ts'
 
@@ -43,6 +44,8 @@ export interface Config {
   /** Bytes of evidence about images kept in cache.db, the least recently used leave first. Default 536870912 (512 MiB). */
   readonly evidenceCacheBytes: number
   readonly registries: RegistriesConfig
+  /** Where other programs have digests signed. Default: nowhere. See docs/doors.md. */
+  readonly doors: DoorsConfig
   readonly trust: TrustConfig
   readonly tuf: TufConfig
   readonly admission: AdmissionConfig
@@ -177,6 +180,7 @@ export async function loadConfig(
   )
   const registries = reader.section('registries')
   const keys = reader.section('keys')
+  const doors = reader.section('doors')
   const trust = reader.section('trust')
   const tuf = reader.section('tuf')
   const admission = reader.section('admission')
@@ -212,6 +216,7 @@ export async function loadConfig(
       allowRealms: registries.texts('allowRealms'),
       timeoutMs: registries.count('timeoutMs', 100, 600_000) ?? REGISTRY_TIMEOUT_MS,
     },
+    doors: readDoors(doors, parseListen),
     trust: readTrust(trust),
     tuf: {
       mode: tuf.choice('mode', ['own', 'mirror', 'off']) ?? 'own',
@@ -230,7 +235,8 @@ export async function loadConfig(
       keyAliases: admission.texts('keyAliases'),
     },
   }
-  for (const part of [tls, keys, registries, trust, tuf, admission, reader]) part?.refuseUnknown()
+  for (const part of [tls, keys, registries, doors, trust, tuf, admission, reader])
+    part?.refuseUnknown()
   checkExposure(config)
   return Object.freeze(config)
 }
@@ -262,6 +268,13 @@ function readTrust(reader: FieldReader): TrustConfig {
 /** A listener that others can reach must know its callers. */
 function checkExposure(config: Config): void {
   if (config.publicUrl !== null) checkPublicUrl(config.publicUrl)
+  const { aws } = config.doors
+  if (aws !== null && !isLoopback(aws.listen.host) && (aws.tls ?? config.tls) === null) {
+    throw new AirsealError(
+      'CONFIG_INVALID',
+      `doors: aws: listen: ${aws.listen.host} can be reached from other machines, so tls must be set, here or for the whole service: clients read public keys from it`,
+    )
+  }
   if (isLoopback(config.listen.host)) return
   const missing = [
     config.tls ? null : 'tls',

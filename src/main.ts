@@ -35,6 +35,13 @@ const COMMANDS: ReadonlyMap<string, readonly [string, () => Promise<{ command: C
       ['carry images and trust between enclaves on a medium', () => import('./cli/bundle.ts')],
     ],
     [
+      'kms-plugin',
+      [
+        'answer cosign as its KMS plugin (--key airseal://NAME)',
+        () => import('./cli/kms-plugin.ts'),
+      ],
+    ],
+    [
       'fsck',
       ['check every byte of the log against its signed checkpoint', () => import('./cli/fsck.ts')],
     ],

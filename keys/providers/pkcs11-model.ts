@@ -15,7 +15,8 @@ export type Pkcs11Request =
 export interface Target {
   readonly token: TokenSelector
   readonly object: ObjectSelector
-  readonly pin: string | null
+  /** UTF-8, in a buffer of its own: it goes over to the worker, which overwrites it. */
+  readonly pin: Uint8Array<ArrayBuffer> | null
 }
 
 export type Pkcs11Answer =
@@ -43,7 +44,7 @@ export interface OpenedKey {
   readonly local: boolean
 }
 
-/** Codes: PIN (refused: never again), NO_PIN, ABSENT (no such token now), MISSING (no such key), AMBIGUOUS, UNSUPPORTED, EXISTS, STALE. */
+/** Codes: PIN (refused: never again), LOCKED (the PIN was not tried), NO_PIN, ABSENT (no such token now), MISSING (no such key), AMBIGUOUS, UNSUPPORTED, EXISTS, STALE. */
 export class Refusal extends Error {
   readonly code: string
 

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
+import { AirsealError } from '../../src/core/index.ts'
 import { transient } from '../backend.ts'
 import type { Pkcs11Answer, Pkcs11Request } from './pkcs11-model.ts'
 
@@ -20,13 +21,25 @@ interface Waiting {
 
 /** Workers that are ending: the next one for the same module waits, or it would find the module finalised under its feet. */
 const endings = new Map<string, Promise<void>>()
-const modules = new Map<string, { readonly module: Pkcs11Module; users: number }>()
+const modules = new Map<
+  string,
+  { readonly module: Pkcs11Module; readonly initReserved: string | null; users: number }
+>()
 
-/** The shared worker for a module; started when it is not running. */
-export function useModule(path: string): Pkcs11Module {
+/**
+ * The shared worker for a module; started when it is not running.
+ * @throws AirsealError KEY_REFERENCE when it is in use with another `initReserved`: a process initialises a module once
+ */
+export function useModule(path: string, initReserved: string | null): Pkcs11Module {
   let entry = modules.get(path)
+  if (entry !== undefined && entry.initReserved !== initReserved) {
+    throw new AirsealError(
+      'KEY_REFERENCE',
+      `${path} is in use with another x-init-reserved: all keys behind a module must name the same`,
+    )
+  }
   if (entry === undefined) {
-    const { ask, end } = startModule(path)
+    const { ask, end } = startModule(path, initReserved)
     const release = async (): Promise<void> => {
       const current = modules.get(path)
       if (current === undefined || (current.users -= 1) > 0) return
@@ -35,14 +48,17 @@ export function useModule(path: string): Pkcs11Module {
       endings.set(path, ending)
       await ending
     }
-    entry = { module: { ask, release }, users: 0 }
+    entry = { module: { ask, release }, initReserved, users: 0 }
     modules.set(path, entry)
   }
   entry.users += 1
   return entry.module
 }
 
-function startModule(path: string): { ask: Pkcs11Module['ask']; end: () => Promise<void> } {
+function startModule(
+  path: string,
+  initReserved: string | null,
+): { ask: Pkcs11Module['ask']; end: () => Promise<void> } {
   const queue: Waiting[] = []
   let current: Waiting | null = null
   let worker: Worker | null = null
@@ -51,7 +67,9 @@ function startModule(path: string): { ask: Pkcs11Module['ask']; end: () => Promi
   function start(): Worker {
     // Sources run as they are in a clone; an installed package holds compiled files.
     const name = import.meta.url.endsWith('.ts') ? './pkcs11-worker.ts' : './pkcs11-worker.js'
-    const started = new Worker(new URL(name, import.meta.url), { workerData: { modulePath: path } })
+    const started = new Worker(new URL(name, import.meta.url), {
+      workerData: { modulePath: path, initReserved },
+    })
     started.unref()
     started.on('message', (answer: Pkcs11Answer) => {
       current?.resolve(answer)
@@ -80,6 +98,7 @@ function startModule(path: string): { ask: Pkcs11Module['ask']; end: () => Promi
       return
     }
     if (current.signal.aborted) {
+      if ('pin' in current.request) current.request.pin?.fill(0)
       current.reject(transient('the PKCS#11 module was busy', current.signal.reason))
       current = null
       next()
@@ -87,7 +106,9 @@ function startModule(path: string): { ask: Pkcs11Module['ask']; end: () => Promi
     }
     worker ??= start()
     worker.ref()
-    worker.postMessage(current.request)
+    const { request } = current
+    const pin = 'pin' in request ? request.pin : null
+    worker.postMessage(request, pin === null ? [] : [pin.buffer])
   }
 
   return {

@@ -59,18 +59,19 @@ export function createToken(module: PKCS11, ck: Constants): Token {
     return first
   }
 
-  function login(session: Handle, slot: Handle, pin: string | null): void {
+  function login(session: Handle, slot: Handle, pin: Uint8Array | null): void {
     const { flags } = module.C_GetTokenInfo(slot)
     if ((flags & ck.CKF_LOGIN_REQUIRED) === 0) return
     const info: SessionInfo = module.C_GetSessionInfo(session)
     if (info.state === CKS_RO_USER_FUNCTIONS || info.state === CKS_RW_USER_FUNCTIONS) return
     if (pin === null) throw new Refusal('NO_PIN', 'the token wants a PIN: add pin-source=')
-    if ((flags & ck.CKF_USER_PIN_LOCKED) !== 0) throw new Refusal('PIN', 'the PIN is locked')
+    if ((flags & ck.CKF_USER_PIN_LOCKED) !== 0) throw new Refusal('LOCKED', 'the PIN is locked')
     if ((flags & ck.CKF_USER_PIN_FINAL_TRY) !== 0) {
-      throw new Refusal('PIN', 'only one PIN attempt is left, and airseal does not take it')
+      throw new Refusal('LOCKED', 'only one PIN attempt is left, and airseal does not take it')
     }
     try {
-      module.C_Login(session, ck.CKU_USER, pin)
+      // The addon takes a string only, so one must be made; it ends with this call.
+      module.C_Login(session, ck.CKU_USER, Buffer.from(pin.buffer).toString('utf8'))
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? error.code : undefined
       if (code === ck.CKR_USER_ALREADY_LOGGED_IN) return

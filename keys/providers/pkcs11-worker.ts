@@ -5,7 +5,10 @@ import type { PKCS11 } from 'pkcs11js'
 import { createToken, type Token } from './pkcs11-token.ts'
 import type { Pkcs11Answer, Pkcs11Request } from './pkcs11-model.ts'
 
-const { modulePath } = workerData as { modulePath: string }
+const { modulePath, initReserved } = workerData as {
+  modulePath: string
+  initReserved: string | null
+}
 
 /** Loaded at the first request, so that a missing addon or module is an answer and not a crash. */
 let loaded: { module: PKCS11; token: Token } | null = null
@@ -15,7 +18,10 @@ async function load(): Promise<Token> {
   const pkcs11js = (await import('pkcs11js')).default
   const module = new pkcs11js.PKCS11()
   module.load(modulePath)
-  module.C_Initialize({ flags: pkcs11js.CKF_OS_LOCKING_OK })
+  module.C_Initialize({
+    flags: pkcs11js.CKF_OS_LOCKING_OK,
+    ...(initReserved === null ? {} : { libraryParameters: initReserved }),
+  })
   loaded = { module, token: createToken(module, pkcs11js) }
   return loaded.token
 }
@@ -72,5 +78,8 @@ parentPort?.on('message', (request: Pkcs11Request | null) => {
     parentPort?.close()
     return
   }
-  void answer(request).then((result) => parentPort?.postMessage(result))
+  void answer(request).then((result) => {
+    if ('pin' in request) request.pin?.fill(0)
+    parentPort?.postMessage(result)
+  })
 })

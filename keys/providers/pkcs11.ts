@@ -1,4 +1,4 @@
-import { createHash, createPublicKey } from 'node:crypto'
+import { createHmac, createPublicKey, createSecretKey, randomBytes } from 'node:crypto'
 import {
   AirsealError,
   concat,
@@ -23,6 +23,7 @@ import type { OpenedKey, Pkcs11Answer, Target } from './pkcs11-model.ts'
 
 const CODES: ReadonlyMap<string, ErrorCode> = new Map([
   ['PIN', 'KEY_PIN'],
+  ['LOCKED', 'KEY_PIN'],
   ['NO_PIN', 'KEY_PIN'],
   ['MISSING', 'KEY_UNKNOWN'],
   ['AMBIGUOUS', 'KEY_REFERENCE'],
@@ -31,8 +32,10 @@ const CODES: ReadonlyMap<string, ErrorCode> = new Map([
   ['ADDON', 'RUNTIME'],
 ])
 
-/** PINs that a token refused, as digests: none of them is tried again while this process lives, or retries would lock the token. */
+/** PINs that a token refused, as keyed digests: none of them is tried again while this process lives, or retries would lock the token. */
 const refusedPins = new Set<string>()
+/** A PIN is short: its plain digest would give it away to whoever reads the memory. */
+const MARK_KEY = createSecretKey(randomBytes(32))
 
 /**
  * Opens a key of a PKCS#11 token and pins it.
@@ -115,7 +118,7 @@ interface Connection {
 }
 
 function connect(reference: Pkcs11Reference): Connection {
-  const module = useModule(reference.modulePath)
+  const module = useModule(reference.modulePath, reference.initReserved)
   const readPin = pinReader(reference.pinSource)
   return {
     module,
@@ -138,9 +141,10 @@ function connect(reference: Pkcs11Reference): Connection {
   }
 }
 
-function markOf({ modulePath, token }: Pkcs11Reference, pin: string): string {
-  return createHash('sha256')
-    .update(JSON.stringify([modulePath, token, pin]))
+function markOf({ modulePath, token }: Pkcs11Reference, pin: Uint8Array): string {
+  return createHmac('sha256', MARK_KEY)
+    .update(JSON.stringify([modulePath, token]))
+    .update(pin)
     .digest('hex')
 }
 

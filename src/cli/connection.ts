@@ -44,7 +44,7 @@ export function siteDirectory(input: Input, terminal: Terminal): DataDirectory {
  */
 export async function connect(input: Input, terminal: Terminal): Promise<Connection> {
   const server = input.text('server')
-  if (server !== null) return remote(server, input, terminal)
+  if (server !== null) return serviceAt(server, input, terminal)
   const directory = siteDirectory(input, terminal)
   return (await runningService(directory)) ?? inProcess(directory, input, terminal)
 }
@@ -91,7 +91,12 @@ async function inProcess(
   }
 }
 
-async function remote(server: string, input: Input, terminal: Terminal): Promise<Connection> {
+/** The service at a URL, with the token and authority of the options. @throws AirsealError USAGE */
+export async function serviceAt(
+  server: string,
+  input: Input,
+  terminal: Terminal,
+): Promise<Connection> {
   const url = URL.canParse(server) ? new URL(server) : null
   if (url === null || !/^https?:$/.test(url.protocol)) {
     throw new AirsealError('USAGE', `--server ${server}: want http(s)://HOST[:PORT]`)

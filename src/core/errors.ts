@@ -79,6 +79,11 @@ export const ERRORS = {
     exit: 3,
     remedy: 'Wait for the seconds in Retry-After and send it again.',
   },
+  RATE_LIMITED: {
+    status: 429,
+    exit: 3,
+    remedy: 'Wait a minute, or have the operator raise signsPerMinute of this door.',
+  },
   SHUTTING_DOWN: { status: 503, exit: 3, remedy: 'Send it again to the restarted service.' },
   SERVER_UNREACHABLE: {
     status: 503,

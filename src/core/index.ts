@@ -21,5 +21,11 @@ export { canonicalJson, isObject, parseJson } from './json.ts'
 export type { Json, JsonLimits, JsonObject } from './json.ts'
 export { fromPem, publicKeyFromPem, publicKeyFromSpki, samePublicKey, toPem } from './public-key.ts'
 export type { PublicKey } from './public-key.ts'
-export { loadDigestVerifier, messageVerifier, verifyDigest, verifyMessage } from './signature.ts'
+export {
+  DIGEST_SIZES,
+  loadDigestVerifier,
+  messageVerifier,
+  verifyDigest,
+  verifyMessage,
+} from './signature.ts'
 export type { DigestVerifier, MessageVerifier } from './signature.ts'

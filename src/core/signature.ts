@@ -77,7 +77,12 @@ const CURVE_NUMBERS: ReadonlyMap<string, EcdsaQuestion['curve']> = new Map([
   ['secp384r1', 1],
   ['secp521r1', 2],
 ])
-const DIGEST_SIZES: Readonly<Record<HashName, number>> = { sha256: 32, sha384: 48, sha512: 64 }
+/** Bytes of a digest. */
+export const DIGEST_SIZES: Readonly<Record<HashName, number>> = {
+  sha256: 32,
+  sha384: 48,
+  sha512: 64,
+}
 
 let loaded: { about: DigestVerifier; ask: EcdsaVerifier } | undefined
 

@@ -1,4 +1,5 @@
 export { loadPolicies, testPolicies } from './admission.ts'
+export { openAwsDoor } from './aws-door.ts'
 export { trustReader } from './bundle-trust.ts'
 export type { ManagedOperation, Operations } from './operation.ts'
 export { auditRow, callerName } from './site-parts.ts'

@@ -1,5 +1,6 @@
 import { admissionOperations } from './admission.ts'
 import { bundleOperations } from './bundle.ts'
+import { doorOperations } from './doors.ts'
 import { keyOperations } from './keys.ts'
 import type { Operations } from './operation.ts'
 import { policyOperations } from './policy.ts'
@@ -12,6 +13,7 @@ export function siteOperations(site: SiteParts): Operations {
   const areas: readonly Operations[] = [
     admissionOperations(site),
     bundleOperations(site),
+    doorOperations(site),
     keyOperations(site),
     policyOperations(site),
     trustOperations(site),

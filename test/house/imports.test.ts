@@ -62,6 +62,11 @@ const PLANTED: readonly (readonly [rule: string, file: string, text: string])[] 
     'src/evidence/up.ts',
     "import { x } from '../log/index.ts'\nexport const y = x\n",
   ],
+  [
+    'doors-imports',
+    'src/doors/up.ts',
+    "import { x } from '../http/index.ts'\nexport const y = x\n",
+  ],
   ['http-imports', 'src/http/up.ts', "import { x } from '../oci/index.ts'\nexport const y = x\n"],
   [
     'keys-import-core-only',

@@ -13,6 +13,8 @@ const PACKAGES: ReadonlyMap<string, string> = new Map([
   ['systemd-analyze', 'systemd'],
   ['openssl', 'openssl'],
   ['softhsm2-util', 'softhsm2'],
+  ['certutil', 'libnss3-tools'],
+  ['cc', 'gcc'],
   ['unshare', 'util-linux'],
   ['ip', 'iproute2'],
   ['strace', 'strace'],

@@ -33,14 +33,19 @@ export interface Place {
   push(host: string, image?: BuiltImage): Promise<PushedImage>
 }
 
-/** @param t - what is started ends with this test */
+/**
+ * @param t - what is started ends with this test
+ * @param configure - writes a configuration into the directory and gives its path
+ */
 export async function startPlace(
   t: Lifetime & Parameters<typeof temporaryDirectory>[0],
+  configure?: (directory: string) => Promise<string>,
 ): Promise<Place> {
   const directory = await temporaryDirectory(t)
   const home = join(directory, 'home')
   await mkdir(home)
-  const site = await startSite(join(directory, 'data'))
+  const args = configure === undefined ? [] : ['--config', await configure(directory)]
+  const site = await startSite(join(directory, 'data'), args)
   t.teardown(() => site.stop())
   let count = 0
   const build = (): Promise<BuiltImage> => {
