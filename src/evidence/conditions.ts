@@ -1,5 +1,5 @@
 import { AirsealError } from '../core/index.ts'
-import { compileExpression } from '../expressions/index.ts'
+import type { compileExpression } from '../expressions/index.ts'
 import type { Condition } from '../verify/index.ts'
 import type { Members } from './members.ts'
 
@@ -12,13 +12,17 @@ const MAX_CHARACTERS = 4096
  * timestamp, the start of the current minute).
  * @throws AirsealError EXPRESSION_INVALID, REQUEST_INVALID
  */
-export function parseConditions(members: Members): readonly Condition[] {
+export async function parseConditions(members: Members): Promise<readonly Condition[]> {
   if (!members.has('conditions')) return []
-  return members.texts('conditions', MAX_CONDITIONS, MAX_CHARACTERS).map(conditionOf)
+  // Loaded only here: the language is a third of all code that a verification loads.
+  const { compileExpression: compile } = await import('../expressions/index.ts')
+  return members
+    .texts('conditions', MAX_CONDITIONS, MAX_CHARACTERS)
+    .map((source) => conditionOf(source, compile))
 }
 
-function conditionOf(source: string): Condition {
-  const expression = compiled(source)
+function conditionOf(source: string, compile: typeof compileExpression): Condition {
+  const expression = compiled(source, compile)
   return {
     source,
     // Also where the word is only part of a text: then the verdict is kept shorter than it could be.
@@ -33,9 +37,12 @@ function conditionOf(source: string): Condition {
   }
 }
 
-function compiled(source: string): ReturnType<typeof compileExpression> {
+function compiled(
+  source: string,
+  compile: typeof compileExpression,
+): ReturnType<typeof compileExpression> {
   try {
-    return compileExpression(source)
+    return compile(source)
   } catch (thrown) {
     if (!(thrown instanceof AirsealError)) throw thrown
     const { code, message } = thrown

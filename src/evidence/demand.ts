@@ -49,7 +49,7 @@ const MAX_KEYS = 32
  * @param ownPki - whether an own authority is given: its certificates need not name an issuer
  * @throws AirsealError REQUEST_INVALID, PREDICATE_INVALID, EXPRESSION_INVALID
  */
-export function parseDemand(members: Members, ownPki: boolean): DemandSpec {
+export async function parseDemand(members: Members, ownPki: boolean): Promise<DemandSpec> {
   const type = members.text('type')
   const key = members.text('key')
   const keys = members.has('keys') ? members.texts('keys', MAX_KEYS) : null
@@ -61,7 +61,7 @@ export function parseDemand(members: Members, ownPki: boolean): DemandSpec {
   const threshold = members.count('keyThreshold') ?? 1
   if (signer !== null && threshold > 1)
     throw members.invalid('keyThreshold', 'is for keys; a policy can demand several identities')
-  const conditions = parseConditions(members)
+  const conditions = await parseConditions(members)
   if (type === null && conditions.length > 0)
     throw members.invalid('conditions', 'are for attestations: give their type')
   const named = keys ?? (key === null ? null : [key])

@@ -48,7 +48,7 @@ export function isPolicyDocument(document: Json): document is JsonObject {
  * be there. See docs/verification.md. Nothing unknown is passed over.
  * @throws AirsealError POLICY_INVALID, PREDICATE_INVALID, EXPRESSION_INVALID
  */
-export function parsePolicyDocument(document: Json): VerificationPolicy {
+export async function parsePolicyDocument(document: Json): Promise<VerificationPolicy> {
   const members = new Members(
     document,
     ['apiVersion', 'kind', 'metadata', 'spec'],
@@ -76,7 +76,7 @@ export function parsePolicyDocument(document: Json): VerificationPolicy {
   const first = signatures === null ? null : signatureDemand(signatures)
   const demands = [
     ...(first === null ? [] : [first]),
-    ...attestations.map((one) => attestationDemand(one, first)),
+    ...(await Promise.all(attestations.map((one) => attestationDemand(one, first)))),
   ]
   if (demands.length === 0) {
     // One that demands nothing would let everything pass.
@@ -97,7 +97,10 @@ function signatureDemand(members: Members): DemandSpec {
 }
 
 /** Signers that are not named are those of the signatures. */
-function attestationDemand(members: Members, signatures: DemandSpec | null): DemandSpec {
+async function attestationDemand(
+  members: Members,
+  signatures: DemandSpec | null,
+): Promise<DemandSpec> {
   const type = members.text('type')
   if (type === null) throw members.invalid('type', 'is missing')
   const own = members.has('keys') || members.has('identities')
@@ -113,7 +116,7 @@ function attestationDemand(members: Members, signatures: DemandSpec | null): Dem
     identities: signers.identities,
     threshold: signers.threshold,
     identity: null,
-    conditions: parseConditions(members),
+    conditions: await parseConditions(members),
   }
 }
 

@@ -31,7 +31,7 @@ const MAX_PEM = 256 * 1024
  * true), `timestampThreshold`. Beside both: `fresh`, `trustedRoot`, and `caRoots` and `caIntermediates` (PEM) for an own authority.
  * @throws AirsealError REQUEST_INVALID naming the member, PREDICATE_INVALID for an unknown type, EXPRESSION_INVALID, TRUST_INVALID, POLICY_INVALID
  */
-export function parseVerifyRequest(body: Json): VerifyRequest {
+export async function parseVerifyRequest(body: Json): Promise<VerifyRequest> {
   const members = new Members(body, [...COMMON, 'policy', ...DEMANDS])
   const ownPki = parseOwnPki(members)
   const common = {
@@ -41,7 +41,7 @@ export function parseVerifyRequest(body: Json): VerifyRequest {
     ownPki,
   }
   if (!members.has('policy')) {
-    return { ...common, asked: [parseDemand(members, ownPki.length > 0)] }
+    return { ...common, asked: [await parseDemand(members, ownPki.length > 0)] }
   }
   const beside = DEMANDS.find((name) => members.has(name))
   if (beside !== undefined)
@@ -50,7 +50,7 @@ export function parseVerifyRequest(body: Json): VerifyRequest {
   return {
     ...common,
     asked: isObject(policy)
-      ? parsePolicyDocument(policy)
+      ? await parsePolicyDocument(policy)
       : { policyName: members.text('policy', 128) ?? '' },
   }
 }

@@ -123,7 +123,7 @@ export function createVerification(parts: VerificationParts): Verification {
     verify: async (body) => {
       const at = clock()
       const basis = { trust: parts.trust(), policies: generation(), at }
-      const request = parseVerifyRequest(body)
+      const request = await parseVerifyRequest(body)
       const { specs, policy } = await demandsOf(request, policies)
       const plan = planOf(specs, request, basis.trust)
       const budget = createByteBudget()

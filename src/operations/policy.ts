@@ -20,7 +20,7 @@ export function policyOperations(site: SiteParts): Operations {
             'the document is not apiVersion airseal/v1, kind VerificationPolicy',
           )
         }
-        const { name, demands } = parsePolicyDocument(document)
+        const { name, demands } = await parsePolicyDocument(document)
         const row = auditRow(site, caller, 'policy-add', { name, demands: demands.length })
         return summary(await policies.put(name, text, row))
       },

@@ -320,7 +320,7 @@ void t.test('a policy that changes counts at once', async (t) => {
       metadata: { name: 'release' },
       spec: { signatures: { keys } },
     })
-  let policy = policyOf(['signing'])
+  let policy = await policyOf(['signing'])
   let generation = 0
   const here = place({
     find: async (name) => (name === 'release' ? policy : null),
@@ -339,7 +339,7 @@ void t.test('a policy that changes counts at once', async (t) => {
     ],
   })
   t.equal((await post(here, body)).known, true)
-  policy = policyOf(['second'])
+  policy = await policyOf(['second'])
   generation += 1
   t.match(JSON.parse((await post(here, body)).text), { results: [{ reason: 'KEY_MISMATCH' }] })
   await t.rejects(here.verification.verify({ images: [image.reference], policy: 'absent' }), {

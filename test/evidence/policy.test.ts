@@ -225,13 +225,13 @@ void t.test('policies that demand nothing or what is not known are refused', asy
       { ...base, spec: { attestations: [{ type: 'vuln', conditions: ['1 +'] }] } },
     ],
   ] as const) {
-    t.throws(
+    await t.rejects(
       () => parsePolicyDocument(document as unknown as Json),
       { code },
       JSON.stringify(document),
     )
   }
-  t.match(parsePolicyDocument({ ...base, spec: { signatures: {} } }), {
+  t.match(await parsePolicyDocument({ ...base, spec: { signatures: {} } }), {
     demands: [{ keys: null, threshold: 1 }],
   })
 })

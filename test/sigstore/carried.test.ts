@@ -123,24 +123,24 @@ void t.test(
     const ask = (members: Record<string, unknown>) =>
       parseVerifyRequest({ images: ['registry.test/a'], ...(members as Record<string, string>) })
     const whole = { certificateIdentity: 'a@corp.test', certificateOidcIssuer: 'https://id.test' }
-    const signerOf = (members: Record<string, unknown>) => {
-      const { asked } = ask(members)
+    const signerOf = async (members: Record<string, unknown>) => {
+      const { asked } = await ask(members)
       return 'demands' in asked || 'policyName' in asked ? undefined : asked[0]?.identities[0]
     }
-    t.match(signerOf(whole), {
+    t.match(await signerOf(whole), {
       subject: { exact: 'a@corp.test' },
       issuer: { exact: 'https://id.test' },
     })
-    t.equal(signerOf({}), undefined)
+    t.equal(await signerOf({}), undefined)
     const refused = { code: 'REQUEST_INVALID' }
-    t.throws(() => ask({ certificateIdentity: 'a' }), refused)
-    t.throws(() => ask({ certificateOidcIssuer: 'a' }), refused)
-    t.throws(() => ask({ certificateGithubWorkflowRef: 'a' }), refused)
-    t.throws(() => ask({ ...whole, certificateIdentityRegexp: 'a' }), refused)
-    t.throws(() => ask({ ...whole, key: 'k' }), refused)
-    t.throws(() => ask({ ...whole, certificateIdentityRegex: 'a' }), refused, 'misspelt')
-    t.throws(() => ask({ ...whole, timestampThreshold: 0 }), refused)
-    t.throws(() => ask({ ...whole, trustedRoot: 1 }), refused)
-    t.throws(() => ask({ ...whole, trustedRoot: {} }), { code: 'TRUST_INVALID' })
+    await t.rejects(ask({ certificateIdentity: 'a' }), refused)
+    await t.rejects(ask({ certificateOidcIssuer: 'a' }), refused)
+    await t.rejects(ask({ certificateGithubWorkflowRef: 'a' }), refused)
+    await t.rejects(ask({ ...whole, certificateIdentityRegexp: 'a' }), refused)
+    await t.rejects(ask({ ...whole, key: 'k' }), refused)
+    await t.rejects(ask({ ...whole, certificateIdentityRegex: 'a' }), refused, 'misspelt')
+    await t.rejects(ask({ ...whole, timestampThreshold: 0 }), refused)
+    await t.rejects(ask({ ...whole, trustedRoot: 1 }), refused)
+    await t.rejects(ask({ ...whole, trustedRoot: {} }), { code: 'TRUST_INVALID' })
   },
 )
