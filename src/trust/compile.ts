@@ -69,6 +69,9 @@ function mergedRoot({ document }: SignedTrustBundle): JsonObject {
   ].flatMap(({ trustedRoot: { tlogs } }) => (Array.isArray(tlogs) ? tlogs : []))
   const ids = logs.map((log) => canonicalJson((log as JsonObject)['logId'] ?? null))
   return {
+    // sigstore-python refuses a root in which they are absent.
+    certificateAuthorities: [],
+    ctlogs: [],
     ...document.trustedRoot,
     tlogs: logs.filter((_, at) => ids.indexOf(ids[at] ?? '') === at),
   }

@@ -1,12 +1,13 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, readFile, realpath, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { SerializedBundle } from '@sigstore/bundle'
 import { createVerifier } from 'sigstore'
 import t, { type Test } from 'tap'
 import { needs, requiredProgram } from '../support/programs.ts'
 import { startRegistry } from '../support/registries.ts'
-import { run, type Finished } from '../support/site.ts'
+import { run, type Finished, type Site } from '../support/site.ts'
 import { bundlesOf } from './support/tampering.ts'
 import { said, startPlace, type Place, type PushedImage } from './support/place.ts'
 
@@ -109,27 +110,17 @@ await t.test('cosign follows the repository', needs('crane', ...COSIGNS), async 
     }
   })
   await t.test('follows two rotations of the root, and one of each other key', async (t) => {
-    for (const role of ['root', 'root', 'online', 'targets']) {
-      const done = await site.airseal(['tuf', 'rotate', role])
-      t.equal(done.code, 0, said(done))
-    }
+    await rotateAll(site)
     await verifiesAll(t, 'after the rotations')
     for (const [name, client] of clients) t.equal(await client.rootVersion(), 5, name)
   })
 })
 
 await t.test('npm sigstore follows the repository', async (t) => {
-  const place = await startPlace(t)
-  const { site } = place
-  const { layout, index } = await place.build()
-  const reference = `oci:${layout}@${index}`
-  t.equal((await site.airseal(['sign', '--signatures', 'bundle', reference])).code, 0)
-  const [text = ''] = await bundlesOf(reference)
-  const root = join(place.directory, 'root.json')
-  await writeRoot(place, root)
-  const key = await readFile(site.file('cosign.pub'), 'utf8')
-  const cache = join(place.directory, 'npm-cache')
-  const verifies = async (bundle: string, selected: string): Promise<void> => {
+  const { site, key, other, bundle, root, directory } = await signedBundle(t)
+  const cache = join(directory, 'npm-cache')
+  const verify = async (keyFile: string): Promise<void> => {
+    const selected = await readFile(keyFile, 'utf8')
     const verifier = await createVerifier({
       tufMirrorURL: `${site.url}/tuf`,
       tufRootPath: root,
@@ -138,20 +129,89 @@ await t.test('npm sigstore follows the repository', async (t) => {
       ctLogThreshold: 0,
       keySelector: () => selected,
     })
-    verifier.verify(JSON.parse(bundle) as SerializedBundle)
+    verifier.verify(JSON.parse(await readFile(bundle, 'utf8')) as SerializedBundle)
   }
-  await verifies(text, key)
-  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  await t.rejects(verifies(text, publicKey.export({ format: 'pem', type: 'spki' }) as string))
-  for (const role of ['root', 'root', 'online', 'targets'])
-    t.equal((await site.airseal(['tuf', 'rotate', role])).code, 0)
-  await verifies(text, key)
+  await verify(key)
+  await t.rejects(verify(other))
+  await rotateAll(site)
+  await verify(key)
   const [mirror = ''] = await readdir(cache)
-  const kept = JSON.parse(await readFile(join(cache, mirror, 'root.json'), 'utf8')) as {
-    signed: { version: number }
-  }
-  t.equal(kept.signed.version, 5)
+  const text = await readFile(join(cache, mirror, 'root.json'), 'utf8')
+  t.match(JSON.parse(text), { signed: { version: 5 } })
 })
+
+await t.test(
+  'sigstore-go with go-tuf follows the repository',
+  needs('sigstore-go-tuf'),
+  async (t) => {
+    const { site, key, other, bundle, root, directory } = await signedBundle(t)
+    const verify = (key: string): Promise<Finished> =>
+      run(requiredProgram('sigstore-go-tuf'), [
+        ...[`${site.url}/tuf`, root, join(directory, 'go-cache'), key, bundle],
+      ])
+    t.match(await verify(key), { code: 0, stdout: '1\n' })
+    t.match(await verify(other), { code: 1 })
+    await rotateAll(site)
+    t.match(await verify(key), { code: 0, stdout: '5\n' })
+  },
+)
+
+await t.test('sigstore-python follows the repository', needs('sigstore'), async (t) => {
+  const { site, key, other, bundle, root, directory } = await signedBundle(t)
+  const mirror = `${site.url}/tuf`
+  const env = { HOME: directory, XDG_DATA_HOME: directory, XDG_CACHE_HOME: directory }
+  const sigstore = requiredProgram('sigstore')
+  const trusted = await run(sigstore, ['--instance', mirror, 'trust-instance', root], { env })
+  t.equal(trusted.code, 0, said(trusted))
+  const python = join(dirname(await realpath(sigstore)), 'python')
+  const script = fileURLToPath(new URL('../clients/sigstore-python/verify.py', import.meta.url))
+  const verify = (key: string): Promise<Finished> =>
+    run(python, [script, mirror, key, bundle], { env })
+  const first = await verify(key)
+  t.match(first, { code: 0, stdout: '1\n' }, said(first))
+  t.match(await verify(other), { code: 1, stderr: /InvalidSignature/ })
+  await rotateAll(site)
+  t.match(await verify(key), { code: 0, stdout: '5\n' })
+})
+
+/** A running site, a bundle that it signed as a file, its key and another one, and the root to start from. */
+async function signedBundle(t: Test): Promise<{
+  directory: string
+  site: Site
+  key: string
+  other: string
+  bundle: string
+  root: string
+}> {
+  const place = await startPlace(t)
+  const { site, directory } = place
+  const { layout, index } = await place.build()
+  const reference = `oci:${layout}@${index}`
+  const done = await site.airseal(['sign', '--signatures', 'bundle', reference])
+  if (done.code !== 0) throw new Error(said(done))
+  const [text = ''] = await bundlesOf(reference)
+  const at = (name: string): string => join(directory, name)
+  await writeFile(at('bundle.json'), text)
+  await writeRoot(place, at('root.json'))
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  await writeFile(at('other.pub'), publicKey.export({ format: 'pem', type: 'spki' }))
+  return {
+    directory,
+    site,
+    key: site.file('cosign.pub'),
+    other: at('other.pub'),
+    bundle: at('bundle.json'),
+    root: at('root.json'),
+  }
+}
+
+/** The root twice, every other key once: the root's version is 5 then. */
+async function rotateAll(site: Site): Promise<void> {
+  for (const role of ['root', 'root', 'online', 'targets']) {
+    const done = await site.airseal(['tuf', 'rotate', role])
+    if (done.code !== 0) throw new Error(said(done))
+  }
+}
 
 async function writeRoot(place: Place, path: string): Promise<void> {
   const answer = await fetch(`${place.site.url}/tuf/1.root.json`)
