@@ -46,7 +46,7 @@ export async function unpackArchive(file: string, directory: string): Promise<vo
       else
         throw invalid(
           file,
-          `holds "${name.slice(0, 200)}" (${type ?? 'unknown'}), which no image layout has`,
+          `holds "${name.slice(0, 200)}" (${type}), which no image layout has`,
         )
     }
     await reading

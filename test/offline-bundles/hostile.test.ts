@@ -85,7 +85,7 @@ await t.test(`one bit anywhere is found: ${FLIPS} of them`, async (t) => {
     const bit = 1 << randomInt(8)
     const bytes = await readFile(path)
     const before = Buffer.from(bytes)
-    bytes[offset] = (bytes[offset] ?? 0) ^ bit
+    bytes.writeUInt8(bytes.readUInt8(offset) ^ bit, offset)
     await writeFile(path, bytes)
     if ((await codeOf(verify(first))) === null) passed.push(`${path} byte ${offset} bit ${bit}`)
     await writeFile(path, before)
@@ -268,13 +268,13 @@ await t.test('volumes', async (t) => {
     t.equal(await codeOf(verify(two)), 'MEDIUM_INCOMPLETE')
     const bad = (await filesOf(two)).find((path) => path.includes(layer)) ?? ''
     const bytes = await readFile(bad)
-    bytes[1000] = (bytes[1000] ?? 0) ^ 1
+    bytes.writeUInt8(bytes.readUInt8(1000) ^ 1, 1000)
     await writeFile(bad, bytes)
     const named = { code: 'MEDIUM_DAMAGED', message: /on volume 2 of / }
     await t.rejects(verify(two), named)
     await t.rejects(verify(parts), named)
     await t.rejects(high.import(parts, to), named)
-    bytes[1000] = (bytes[1000] ?? 0) ^ 1
+    bytes.writeUInt8(bytes.readUInt8(1000) ^ 1, 1000)
     await writeFile(bad, bytes)
   })
 
