@@ -136,6 +136,7 @@ export async function checkContents(
   if (header.kind !== 'delta' && contents.omitted.length > 0)
     throw new AirsealError('MEDIUM_INVALID', `a bundle of kind ${header.kind} leaves something out`)
   checkFiles(medium, contents)
+  await medium.checkRest()
   const { checkpoint, entries } = await checkLog(medium, contents, trust, seen)
 
   const bases = new Map<string, Repository | null>()

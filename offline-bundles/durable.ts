@@ -65,6 +65,15 @@ export class DurableWriter {
     return chunksOfFile(path, size, path)
   }
 
+  /** Makes everything durable, then gives the whole another name. */
+  async rename(target: string): Promise<void> {
+    await this.sync()
+    await rename(this.root, target).catch((cause: unknown) => {
+      throw writeFault(target, cause)
+    })
+    await syncDirectory(dirname(target))
+  }
+
   /** Makes all names durable. */
   async sync(): Promise<void> {
     for (const directory of [...this.#made, this.root]) await syncDirectory(directory)

@@ -1,5 +1,6 @@
 import {
   AirsealError,
+  bytesEqual,
   canonicalJson,
   digestOf,
   fromUtf8,
@@ -249,31 +250,34 @@ function enclave(reader: Reader, name: string): string {
  * @param logId - of the sender's log, 64 hex digits
  * @param now - Unix milliseconds
  * @returns the key
- * @throws AirsealError TRANSFER_UNTRUSTED
+ * @throws AirsealError TRANSFER_UNTRUSTED, MEDIUM_INVALID
  */
 export async function verifyHeader(
-  { header, envelope }: SignedHeader,
+  { header, envelope, bytes }: SignedHeader,
   keys: readonly TrustedKey[],
   logId: string,
   now: number,
 ): Promise<TrustedKey> {
+  const name = `the header of bundle ${header.sequence} of ${header.source}`
+  const [signature, ...others] = envelope.signatures
+  if (signature === undefined || others.length > 0)
+    throw new AirsealError('MEDIUM_INVALID', `${name} does not have one signature`)
   const message = pae(envelope.payloadType, envelope.payload)
   let why = 'is not signed by a key of the trust file'
-  for (const { sig } of envelope.signatures) {
-    for (const trusted of keys) {
-      const { key } = trusted
-      if (!(await verifyMessage(key, key.algorithm.hash ?? 'sha256', message, sig))) continue
-      if (!isInTime(trusted, now) || !isInRange(trusted, logId, header.log.size)) {
-        why = `is signed by the key "${trusted.name}", which does not count any more (or not yet)`
-        continue
-      }
-      return trusted
+  for (const trusted of keys) {
+    const { key } = trusted
+    if (!(await verifyMessage(key, key.algorithm.hash ?? 'sha256', message, signature.sig)))
+      continue
+    if (!isInTime(trusted, now) || !isInRange(trusted, logId, header.log.size)) {
+      why = `is signed by the key "${trusted.name}", which does not count any more (or not yet)`
+      continue
     }
+    // Around what is signed nothing may differ either: no two files are the same bundle.
+    if (!bytesEqual(bytes, utf8(signedHeader(envelope.payload, signature.sig, key.id))))
+      throw new AirsealError('MEDIUM_INVALID', `${name} is not written as the format has it`)
+    return trusted
   }
-  throw new AirsealError(
-    'TRANSFER_UNTRUSTED',
-    `the header of bundle ${header.sequence} of ${header.source} ${why}`,
-  )
+  throw new AirsealError('TRANSFER_UNTRUSTED', `${name} ${why}`)
 }
 
 function isInTime({ validFor }: TrustedKey, now: number): boolean {

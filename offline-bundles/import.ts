@@ -8,11 +8,12 @@ import {
 } from './check.ts'
 import type { Gate, Judge, Passed } from './gate.ts'
 import type { SignedHeader } from './header.ts'
-import { findVolumes, openMedium } from './medium.ts'
+import { findVolumes, openMedium, type Medium } from './medium.ts'
 import { placeInOrder } from './order.ts'
 import type { Progress } from './progress.ts'
 import { Promoter, type Destination } from './promote.ts'
 import type { Knowledge, ReceiverSite } from './receiver.ts'
+import { Spool } from './spool.ts'
 import type { TrustReader } from './trust.ts'
 import { verificationSummary } from './summary.ts'
 
@@ -26,6 +27,8 @@ export interface ImportRequest {
   /** Unix milliseconds. */
   readonly now: number
   readonly progress: Progress
+  /** Directory for volumes that wait for others. */
+  readonly spool: string
 }
 
 export interface ImportResult {
@@ -56,11 +59,18 @@ export async function importBundle(
       `${header.source} is not known here: make this side with airseal init --trust FILE, or run airseal bundle peer FILE, with its trust bundle`,
     )
   }
-  const force = await checkHeader(found, known.trust, request.trustReader, request.now)
+  const spool = new Spool(request.spool)
+  const kept = header.volumes.length === 1 ? [] : await spool.volumes(signed.digest)
+  const whole = { signed, directories: [...found.directories, ...kept] }
+  const force = await checkHeader(whole, known.trust, request.trustReader, request.now)
   const bundle = await alarmed(site, signed, async () => {
     if (place(signed, known) === 'replay') return null
     await site.checkWitness(header.witness)
-    const medium = await openMedium(found)
+    const medium = await openMedium(whole)
+    if (medium.missing.length > 0) {
+      await spool.take(medium, progress)
+      throw incomplete(medium)
+    }
     return checkContents(medium, force.trust, known.state?.log ?? null, (name) =>
       Promise.resolve(request.destination.open(name)),
     )
@@ -72,6 +82,7 @@ export async function importBundle(
   progress.step(`checking signatures of ${bundle.contents.images.length} images`, 0)
   const passed = await checkGate(bundle, request.gate, force.trust, request.judge, () => undefined)
   const result = await move(site, request, bundle, force, passed, known.own)
+  await spool.forget(signed.digest)
   return { signed, replay: false, result }
 }
 
@@ -125,14 +136,8 @@ async function move(
   own: string,
 ): Promise<JsonObject> {
   const { destination, progress, gate } = request
-  const { signed, missing } = bundle.medium
+  const { signed } = bundle.medium
   const promoter = new Promoter(bundle, destination)
-  if (missing.length > 0) {
-    throw new AirsealError(
-      'MEDIUM_INCOMPLETE',
-      `of ${signed.header.volumes.length} volumes these are not at hand: ${missing.join(', ')}`,
-    )
-  }
   await promoter.stage(progress)
   const began = await site.promote(signed, destination.name)
   await promoter.promote(progress)
@@ -158,4 +163,13 @@ async function move(
   })
   await promoter.clean()
   return result
+}
+
+function incomplete({ signed, missing }: Medium): AirsealError {
+  const of = signed.header.volumes.length
+  return new AirsealError(
+    'MEDIUM_INCOMPLETE',
+    `volumes ${missing.join(', ')} of ${of} are still needed; the others are taken in`,
+    { details: { missing: [...missing], of } },
+  )
 }

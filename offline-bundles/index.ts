@@ -1,5 +1,8 @@
+export { packArchive, unpackArchive } from './archive.ts'
 export type { ExportImage } from './collect.ts'
 export { isRepositoryName, parseContents } from './contents.ts'
+export { copyImage } from './copy.ts'
+export { asSavedByCosign } from './cosign-layout.ts'
 export { exportBundle } from './export.ts'
 export type { ExportRequest, ExportResult } from './export.ts'
 export { parseGate, SENDER_GATE } from './gate.ts'

@@ -28,10 +28,19 @@ export class Medium {
   readonly missing: readonly number[]
   readonly #files: ReadonlyMap<string, Piece>
   readonly #blobs: ReadonlyMap<Digest, readonly Piece[]>
+  /** Pieces of blobs of which another copy is used. */
+  readonly #idle: Piece[] = []
 
-  constructor(signed: SignedHeader, pieces: readonly Piece[], missing: readonly number[]) {
+  readonly #volumes: ReadonlyMap<number, string>
+
+  constructor(
+    signed: SignedHeader,
+    pieces: readonly Piece[],
+    volumes: ReadonlyMap<number, string>,
+  ) {
     this.signed = signed
-    this.missing = missing
+    this.#volumes = volumes
+    this.missing = signed.header.volumes.flatMap((_, at) => (volumes.has(at + 1) ? [] : [at + 1]))
     const files = new Map<string, Piece>()
     const blobs = new Map<Digest, Piece[]>()
     for (const piece of pieces) {
@@ -46,11 +55,13 @@ export class Medium {
       if (blob.part === null) {
         if (piece.digest !== blob.digest) throw otherName(piece)
         if (known.length === 0) blobs.set(blob.digest, [piece])
+        else this.#idle.push(piece)
         continue
       }
-      if (known.length !== blob.part - 1 || known.some(({ name }) => blobOf(name)?.part === null))
-        continue
-      blobs.set(blob.digest, [...known, piece])
+      const isNext =
+        known.length === blob.part - 1 && known.every(({ name }) => blobOf(name)?.part !== null)
+      if (isNext) blobs.set(blob.digest, [...known, piece])
+      else this.#idle.push(piece)
     }
     this.#files = files
     this.#blobs = blobs
@@ -81,6 +92,17 @@ export class Medium {
   *pieces(): Iterable<Piece> {
     yield* this.#files.values()
     for (const pieces of this.#blobs.values()) yield* pieces
+    yield* this.#idle
+  }
+
+  /** Hashes what importing does not read: what is for other tools. @throws AirsealError MEDIUM_DAMAGED */
+  async checkRest(): Promise<void> {
+    for (const piece of [...this.#files.values(), ...this.#idle]) await checkPiece(piece)
+  }
+
+  /** Volumes at hand, by number, with their directories. */
+  get volumes(): ReadonlyMap<number, string> {
+    return this.#volumes
   }
 
   carries(digest: Digest): boolean {
@@ -195,28 +217,25 @@ export async function findVolumes(paths: readonly string[]): Promise<FoundVolume
 export async function openMedium({ signed, directories }: FoundVolumes): Promise<Medium> {
   const { volumes } = signed.header
   const pieces: Piece[] = []
-  const seen = new Set<number>()
+  const seen = new Map<number, string>()
   for (const directory of directories) {
     const path = join(directory, SUMS)
     const sums = await readFileOf(path, LIMITS.sums, path)
     const digest = digestOf(sums)
-    const at = volumes.findIndex((volume, index) => volume.sums === digest && !seen.has(index))
+    const at = volumes.findIndex((volume) => volume.sums === digest)
     const volume = volumes[at]
     if (volume === undefined)
       throw new AirsealError(
         'MEDIUM_DAMAGED',
         `${path} is not the one that the signed header names`,
       )
-    seen.add(at)
+    // A copy that was taken in before, of a volume that is at hand again.
+    if (seen.has(at + 1)) continue
+    seen.set(at + 1, directory)
     pieces.push(...(await piecesOf(directory, sums, volume, at + 1, volumes.length)))
   }
-  const missing = volumes.map((_, at) => at).filter((at) => !seen.has(at))
   pieces.sort((a, b) => a.volume - b.volume || (a.name < b.name ? -1 : 1))
-  return new Medium(
-    signed,
-    pieces,
-    missing.map((at) => at + 1),
-  )
+  return new Medium(signed, pieces, seen)
 }
 
 async function piecesOf(

@@ -95,27 +95,26 @@ export class Promoter {
     from: string | null,
     progress: Progress,
   ): Promise<void> {
+    const isCarried = this.#carried.has(digest)
+    const count = (bytes: number): void => {
+      if (from === null) progress.add(bytes)
+    }
+    const open = () => this.#bundle.medium.chunks({ digest, size }, count)
     if (await repository.hasBlob(digest)) {
-      if (from === null && this.#carried.has(digest)) progress.add(size)
+      // What is there already is read all the same: the medium is whole, or nothing of it counts.
+      if (from === null && isCarried) for await (const _ of open());
       return
     }
     if (from !== null && (await repository.mountBlob(digest, this.#to.path(from)))) return
-    if (this.#carried.has(digest)) {
-      const count =
-        from === null
-          ? (bytes: number) => {
-              progress.add(bytes)
-            }
-          : undefined
-      const open = () => this.#bundle.medium.chunks({ digest, size }, count)
+    if (isCarried) {
       await repository.writeBlobFrom({ digest, size, open })
       return
     }
     const home = this.#omitted.get(digest) ?? ''
     if (await repository.mountBlob(digest, this.#to.path(home))) return
     const base = this.#to.open(home)
-    const open = () => base.streamBlob({ digest, size })
-    await repository.writeBlobFrom({ digest, size, open }).catch((error: unknown) => {
+    const ofBase = () => base.streamBlob({ digest, size })
+    await repository.writeBlobFrom({ digest, size, open: ofBase }).catch((error: unknown) => {
       throw this.#lost(error, digest, home)
     })
   }

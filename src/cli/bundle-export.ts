@@ -1,4 +1,6 @@
-import { resolve } from 'node:path'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import {
   enclaveName,
   exportBundle,
@@ -92,12 +94,13 @@ medium). Without --kind it is a delta with --since-receipt, else full. An interr
     )
     const connection = await connect(input, terminal)
     const progress = byteProgress(terminal, json)
+    const scratch = scratchDirectories()
     try {
       const wanted = await wantedImages(input, connection)
       const kind = kindOf(input, wanted.length)
       progress.step('resolving images', 0)
       const images = []
-      for (const image of wanted) images.push(await resolveImage(image, settings))
+      for (const image of wanted) images.push(await resolveImage(image, settings, scratch.make))
       const result = await exportBundle(senderSite(connection), {
         images,
         output,
@@ -124,9 +127,25 @@ medium). Without --kind it is a delta with --since-receipt, else full. An interr
       return 0
     } finally {
       progress.end()
+      await scratch.remove()
       await connection.close()
     }
   },
+}
+
+/** Directories for what archives hold; gone afterwards. */
+function scratchDirectories(): { make: () => Promise<string>; remove(): Promise<void> } {
+  const made: string[] = []
+  return {
+    make: async () => {
+      const directory = await mkdtemp(join(tmpdir(), 'airseal-archive-'))
+      made.push(directory)
+      return directory
+    },
+    remove: async () => {
+      for (const directory of made) await rm(directory, { recursive: true, force: true })
+    },
+  }
 }
 
 function kindOf(input: Input, images: number): Kind {

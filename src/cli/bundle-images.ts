@@ -1,8 +1,14 @@
 import { readFile } from 'node:fs/promises'
-import { basename } from 'node:path'
-import { isRepositoryName, type ExportImage } from '../../offline-bundles/index.ts'
+import { basename, resolve } from 'node:path'
+import {
+  asSavedByCosign,
+  isRepositoryName,
+  unpackArchive,
+  type ExportImage,
+} from '../../offline-bundles/index.ts'
 import { AirsealError, parseDigest } from '../core/index.ts'
 import {
+  isTag,
   openRepository,
   parseReference,
   resolveReference,
@@ -45,13 +51,47 @@ export async function readImageList(path: string): Promise<WantedImage[]> {
 export async function resolveImage(
   { from, as }: WantedImage,
   settings: RegistrySettings,
+  scratch: () => Promise<string>,
 ): Promise<ExportImage> {
-  const text = absoluteImage(from)
-  const reference = parseReference(text)
-  const source = await openRepository(reference, settings)
+  const { text, reference } = await readName(from, scratch)
+  const opened = await openRepository(reference, settings)
+  const source =
+    reference.kind === 'layout' ? await asSavedByCosign(opened, reference.directory) : opened
   const { digest } = await resolveReference(source, reference)
-  const name = nameOverThere(reference, as)
+  const named = text.startsWith(ARCHIVE)
+    ? { ...reference, directory: archiveName(text).file }
+    : reference
+  const name = nameOverThere(named, as)
   return { ...name, from: text, digest: parseDigest(digest), source }
+}
+
+/** A tar is unpacked first: what is in it lies in a layout then. */
+async function readName(
+  from: string,
+  scratch: () => Promise<string>,
+): Promise<{ text: string; reference: Reference }> {
+  if (!from.startsWith(ARCHIVE)) {
+    const text = absoluteImage(from)
+    return { text, reference: parseReference(text) }
+  }
+  const { file, tag } = archiveName(from)
+  const directory = await scratch()
+  await unpackArchive(file, directory)
+  const reference: Reference = { kind: 'layout', directory, ...(tag === null ? {} : { tag }) }
+  return { text: `${ARCHIVE}${file}${tag === null ? '' : `:${tag}`}`, reference }
+}
+
+export const ARCHIVE = 'oci-archive:'
+
+/** File of `oci-archive:FILE[:TAG]`. @throws AirsealError USAGE */
+export function archiveName(text: string): { file: string; tag: string | null } {
+  const rest = text.slice(ARCHIVE.length)
+  const colon = rest.lastIndexOf(':')
+  const tag = colon === -1 ? '' : rest.slice(colon + 1)
+  if (rest === '') throw new AirsealError('USAGE', `${text} names no file`)
+  return isTag(tag)
+    ? { file: resolve(rest.slice(0, colon)), tag }
+    : { file: resolve(rest), tag: null }
 }
 
 function nameOverThere(
@@ -68,7 +108,7 @@ function nameOverThere(
   }
   const tag = reference.tag ?? null
   if (reference.kind === 'registry') return { repository: reference.repository, tag }
-  const name = basename(reference.directory)
+  const name = basename(reference.directory, '.tar')
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-+|-+$/g, '')

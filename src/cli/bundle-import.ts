@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { importBundle, type Destination } from '../../offline-bundles/index.ts'
 import { AirsealError, isObject, systemClock, type JsonObject } from '../core/index.ts'
 import { openRegistryRepository, parseReference, type RegistrySettings } from '../oci/index.ts'
@@ -44,9 +45,8 @@ volumes, or several volumes. This side must know the sender: \`airseal init --tr
     const place = input.text('registry')
     if (place === null)
       throw new AirsealError('USAGE', 'bundle import needs --registry HOST[/PREFIX]')
-    const settings = await registrySettings(
-      (await configOf(siteDirectory(input, terminal), input)).registries,
-    )
+    const directory = siteDirectory(input, terminal)
+    const settings = await registrySettings((await configOf(directory, input)).registries)
     const gate = await gateOf(input.text('policy'))
     const destination = destinationAt(place, settings)
     const connection = await connect(input, terminal)
@@ -60,6 +60,7 @@ volumes, or several volumes. This side must know the sender: \`airseal init --tr
         trustReader,
         now: systemClock(),
         progress,
+        spool: join(directory.root, 'bundles'),
       })
       progress.end()
       terminal.stdout(

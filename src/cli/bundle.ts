@@ -23,6 +23,13 @@ const VERBS: NonNullable<Command['verbs']> = new Map([
     ],
   ],
   ['peer', ['make another side known by its trust bundle', () => import('./bundle-peer.ts')]],
+  [
+    'copy',
+    [
+      'copy an image with all that vouches for it, unsigned: layouts, archives, registries',
+      () => import('./bundle-copy.ts'),
+    ],
+  ],
   ['report', ['print the chain of custody', () => import('./bundle-report.ts')]],
 ])
 

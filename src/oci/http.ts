@@ -5,7 +5,6 @@ import type {
   IncomingMessage,
   RequestOptions,
 } from 'node:http'
-import { once } from 'node:events'
 import type { LookupFunction } from 'node:net'
 import { AirsealError } from '../core/index.ts'
 import { isForbiddenAddress } from './hosts.ts'
@@ -195,9 +194,20 @@ function sizeOf(body: Uint8Array | BodyStream): number {
 async function pour(body: BodyStream, sent: ClientRequest): Promise<void> {
   for await (const chunk of body.open()) {
     if (sent.destroyed) return
-    if (!sent.write(chunk)) await Promise.race([once(sent, 'drain'), once(sent, 'close')])
+    if (!sent.write(chunk)) await drained(sent)
   }
   sent.end()
+}
+
+/** Resolves when more can be written, or never will. */
+function drained(sent: ClientRequest): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      sent.off('drain', done).off('close', done)
+      resolve()
+    }
+    sent.on('drain', done).on('close', done)
+  })
 }
 
 /** Chunks of a body; a connection that is cut is not its end. */

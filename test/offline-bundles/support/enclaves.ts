@@ -22,6 +22,8 @@ import {
 
 const SETTINGS = { ...DEFAULT_REGISTRY_SETTINGS, timeoutMs: 20_000 }
 
+const noScratch = (): Promise<string> => Promise.reject(new Error('no archives here'))
+
 /** One side, in this process: its own keys, log, ledger and trust. */
 export interface Enclave {
   readonly name: string
@@ -97,7 +99,8 @@ export async function startEnclave(t: Lifetime, folder: string, name: string): P
     },
     export: async (output, images, more = {}) => {
       const resolved = []
-      for (const from of images) resolved.push(await resolveImage({ from, as: null }, SETTINGS))
+      for (const from of images)
+        resolved.push(await resolveImage({ from, as: null }, SETTINGS, noScratch))
       const request = {
         kind: 'full',
         target: null,
@@ -122,6 +125,7 @@ export async function startEnclave(t: Lifetime, folder: string, name: string): P
         trustReader,
         now: Date.now(),
         progress: SILENT,
+        spool: join(directory.root, 'bundles'),
       }),
     meet: async (other) => {
       await call('bundle/peer', { trust: await other.trust() })
