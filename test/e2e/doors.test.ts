@@ -62,6 +62,9 @@ await t.test('the doors', needs('crane', 'cosign2', 'cosign3', 'openssl'), async
   const { site } = place
   const { host } = await startRegistry(t, 'crane')
   const ours = await readFile(site.file('cosign.pub'), 'utf8')
+  const allow = join(place.directory, 'allow.yaml')
+  await writeFile(allow, 'payloads: [sign, attest, digest]\n')
+  t.equal((await site.airseal(['key', 'policy', 'signing', allow])).code, 0)
   const plugins = AIRSEAL.replace(/\/airseal$/, '')
   const env: Record<string, string> = {
     AIRSEAL_DATA: site.data,
