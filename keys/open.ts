@@ -10,7 +10,7 @@ import { transient, type Backend, type KeyDescription } from './backend.ts'
 import type { AwsOptions } from './providers/aws-kms.ts'
 import type { GoogleOptions } from './providers/google-kms.ts'
 import { parseKeyReference } from './reference.ts'
-import { createGuard, DEFAULT_LIMITS, type Limits, type Timing } from './resilience.ts'
+import { createGuard, DEFAULT_LIMITS, type Guard, type Limits, type Timing } from './resilience.ts'
 import type { KeyCheck, OpenedSigner } from './signer.ts'
 import { verifiedSigner } from './verified-signer.ts'
 
@@ -39,6 +39,16 @@ export async function openSigner(
   options: OpenOptions = {},
 ): Promise<OpenedSigner> {
   const guard = guardOf(name, options)
+  return signerOf(name, await openPinned(name, uri, options, guard), guard)
+}
+
+/** Apart from {@link signerOf}, whose closures live as long as the key: none of them may hold on to the passphrase in `options`. */
+async function openPinned(
+  name: string,
+  uri: string,
+  options: OpenOptions,
+  guard: Guard,
+): Promise<Backend> {
   const backend = await guard.run(async (signal) => {
     const opened = await openBackend(uri, options, signal)
     if (!signal.aborted) return opened
@@ -54,6 +64,11 @@ export async function openSigner(
       `key "${name}" is not the registered one: ${uri} leads to another`,
     )
   }
+  return backend
+}
+
+function signerOf(name: string, backend: Backend, guard: Guard): OpenedSigner {
+  const { publicKey } = backend.description
   const signer = verifiedSigner({
     name,
     publicKey,
@@ -175,6 +190,6 @@ function passphraseOf({ passphrase }: KeyOptions): string {
   return passphrase
 }
 
-function guardOf(name: string, { limits, timing }: KeyOptions): ReturnType<typeof createGuard> {
+function guardOf(name: string, { limits, timing }: KeyOptions): Guard {
   return createGuard(name, { ...DEFAULT_LIMITS, ...limits }, timing)
 }

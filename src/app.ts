@@ -1,9 +1,11 @@
+import { createSecretKey, type KeyObject } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { RequestListener } from 'node:http'
 import {
   openFileSigner,
   openSigner,
   readPassphraseFile,
+  readProvidedBytes,
   readProvidedSecret,
   type Signer,
 } from '../keys/index.ts'
@@ -320,15 +322,23 @@ export async function configuredKeys(
   return { signingKey: await read(SIGNING_KEY, keys.signing), logKey: await read('log', keys.log) }
 }
 
-/** People are asked once, however many keys want the answer. */
+/** People are asked once, however many keys want the answer. It is kept outside of JavaScript's heap, where no heap dump shows it. */
 function askedOnce(ask: () => Promise<string>): () => Promise<string> {
-  let answer: Promise<string> | null = null
-  return () => {
-    answer ??= ask().catch((error: unknown) => {
-      answer = null
-      throw error
-    })
-    return answer
+  let answer: Promise<KeyObject> | null = null
+  return async () => {
+    answer ??= ask().then(
+      (passphrase) => createSecretKey(passphrase, 'utf8'),
+      (error: unknown) => {
+        answer = null
+        throw error
+      },
+    )
+    const bytes = (await answer).export()
+    try {
+      return bytes.toString('utf8')
+    } finally {
+      bytes.fill(0)
+    }
   }
 }
 
@@ -417,11 +427,12 @@ function attendTrust(
 async function readTls({
   certFile,
   keyFile,
-}: NonNullable<Config['tls']>): Promise<{ cert: Buffer; key: string }> {
+}: NonNullable<Config['tls']>): Promise<{ cert: Buffer; key: Buffer }> {
   const cert = await readFile(certFile).catch((cause: unknown) => {
     throw new AirsealError('CONFIG_INVALID', `tls: certFile: ${certFile} can't be read`, { cause })
   })
-  const key = await readProvidedSecret(keyFile, 'CONFIG_INVALID')
+  // As bytes: the server keeps it, and a string would show in a heap dump.
+  const key = await readProvidedBytes(keyFile, 'CONFIG_INVALID')
   const { createSecureContext } = await import('node:tls')
   try {
     createSecureContext({ cert, key })

@@ -23,15 +23,11 @@ export interface KeyBackends {
   stored(uri: string): string
 }
 
-/** @param passphrase - of key files; asked for once, when the first is opened */
+/** @param passphrase - of key files; asked for when one is opened, and kept elsewhere */
 export function keyBackends(root: string, passphrase: () => Promise<string>): KeyBackends {
-  let asked: Promise<string> | null = null
   const options = async (uri: string): Promise<Parameters<typeof openSigner>[2]> => {
     if (parseKeyReference(uri).backend !== 'file') return {}
-    asked ??= passphrase()
-    // A wrong answer may be followed by a right one.
-    asked.catch(() => (asked = null))
-    return { passphrase: await asked, limits: FILE_LIMITS }
+    return { passphrase: await passphrase(), limits: FILE_LIMITS }
   }
   return {
     async open(name, uri, expected) {

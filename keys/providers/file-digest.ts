@@ -29,12 +29,23 @@ export function signDigest(
   if (curve === undefined || hash === null) {
     throw new AirsealError('KEY_UNSUPPORTED', `a ${algorithm.name} key signs no such digest`)
   }
-  const { d = '' } = key.export({ format: 'jwk' })
-  const scalar = new Uint8Array(Buffer.from(d, 'base64url'))
+  // Not as JSON Web Key: its text could not be overwritten.
+  const der = key.export({ format: 'der', type: 'sec1' })
   try {
+    const scalar = scalarOf(der, algorithm.coordinateSize ?? 0)
     // High s is left as it comes: clients of Sigstore take both.
     return curve.sign(digest, scalar, { prehash: false, lowS: false, format: 'der' })
   } finally {
-    scalar.fill(0)
+    der.fill(0)
   }
+}
+
+/** The scalar of an ECPrivateKey: version 1, then an octet string as long as a coordinate (RFC 5915 §3). Shares the memory of `der`. */
+function scalarOf(der: Buffer, size: number): Uint8Array {
+  const at = (der[1] ?? 0) < 0x80 ? 2 : 3
+  const header = [0x02, 0x01, 0x01, 0x04, size]
+  if (!header.every((byte, i) => der[at + i] === byte)) {
+    throw new AirsealError('KEY_INVALID', 'the private key is not in the form of RFC 5915')
+  }
+  return der.subarray(at + header.length, at + header.length + size)
 }

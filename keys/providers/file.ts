@@ -11,6 +11,7 @@ import { resolve as resolvePath } from 'node:path'
 import {
   AirsealError,
   publicKeyFromSpki,
+  sha256Hex,
   type KeyAlgorithm,
   type PublicKey,
 } from '../../src/core/index.ts'
@@ -84,7 +85,9 @@ function generatePair({
 
 function privateKeyFromPkcs8(pkcs8: Uint8Array): KeyObject {
   try {
-    return createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' })
+    // The same memory, so that nothing is left of it.
+    const key = Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.length)
+    return createPrivateKey({ key, format: 'der', type: 'pkcs8' })
   } catch {
     // The cause is dropped on purpose: OpenSSL's message could quote the key.
     throw new AirsealError('KEY_INVALID', 'the key file holds no PKCS#8 private key')
@@ -95,28 +98,38 @@ function privateKeyFromPkcs8(pkcs8: Uint8Array): KeyObject {
 
 /** Never says that the key can't leave: it is a file. */
 async function openFile(path: string, passphrase: string): Promise<FileBackend> {
-  const pkcs8 = await decryptKeyFile(await readSecretFile(path), passphrase)
+  const text = await readSecretFile(path)
+  const pkcs8 = await decryptKeyFile(text, passphrase)
   const privateKey = privateKeyFromPkcs8(pkcs8)
   const publicKey = publicKeyFromSpki(
     createPublicKey(privateKey).export({ format: 'der', type: 'spki' }),
   )
-  return { privateKey, publicKey }
+  return { privateKey, publicKey, file: sha256Hex(text) }
 }
 
 interface FileBackend {
   readonly privateKey: KeyObject
   readonly publicKey: PublicKey
+  /** SHA-256 of the key file, hex. */
+  readonly file: string
 }
 
 /**
- * A cosign key file as a back-end.
+ * A cosign key file as a back-end. The passphrase is not kept, so nothing here may hold on to it.
  * @throws AirsealError KEY_INVALID, PASSPHRASE, KEY_UNSUPPORTED, DATA_PERMISSIONS, KEY_UNAVAILABLE
  */
 export async function fileBackend(
   { uri, path }: FileReference,
   passphrase: string,
 ): Promise<Backend> {
-  const { privateKey, publicKey } = await openFile(path, passphrase)
+  return backendOf(uri, path, await openFile(path, passphrase))
+}
+
+function backendOf(
+  uri: string,
+  path: string,
+  { privateKey, publicKey, file }: FileBackend,
+): Backend {
   const describe = (key: PublicKey): KeyDescription => ({
     uri,
     backend: 'file',
@@ -160,7 +173,11 @@ export async function fileBackend(
     description: describe(publicKey),
     sign: makeSignature,
     async resolve() {
-      return describe((await openFile(path, passphrase)).publicKey)
+      if (sha256Hex(await readSecretFile(path)) === file) return describe(publicKey)
+      throw new AirsealError(
+        'KEY_CHANGED',
+        `${path} was written anew; the key that was in it signs until airseal is started again`,
+      )
     },
     close() {
       key = null
