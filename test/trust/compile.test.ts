@@ -83,7 +83,7 @@ await t.test('each file says which version it is from, or the list of files does
 })
 
 await t.test(
-  'keys come newest active first, with those of carried enclaves, and vendors only where named',
+  'keys that sign come first, then those that only verify, then those of carried enclaves, and vendors only where named',
   (t) => {
     const files = compile()
     const pems = text(files, 'keys.pem').match(/-----BEGIN[^]*?END PUBLIC KEY-----\n/g) ?? []
