@@ -133,6 +133,8 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
     })
     closing.push(() => keyring.close())
     const publicUrl = publicUrlOf(config, log.hostname)
+    // Made after the trust whose files it publishes, and a part of it itself.
+    const repository: { tuf: SiteTuf | null } = { tuf: null }
     const trust = await openTrust({
       directory,
       config: config.trust,
@@ -146,6 +148,10 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
         logKey: logSigner.publicKey,
         start: Date.parse((await log.records.setting('createdAt')) ?? ''),
         keys: (otherLogs) => signerKeys(keyring.registry, log.logId, otherLogs),
+        tufRoot: () =>
+          config.tuf.mode === 'off'
+            ? undefined
+            : (repository.tuf?.file('root.json')?.bytes ?? null),
       }),
     })
     const publish = (): Promise<void> => writePublicFiles(directory, publishedFiles(trust))
@@ -189,6 +195,7 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
       trustFiles: () => trust.files(),
     })
     closing.push(() => tuf.close())
+    repository.tuf = tuf
     trust.onChange(() => tuf.attend())
     const uris = await keyUris(config, log.records, trust)
     const admission = createAdmission({
@@ -466,6 +473,7 @@ async function startListening(
   const tls = config.tls && (await readTls(config.tls))
   const loopback = isLoopback(config.listen.host)
   await tuf.start()
+  await trust.refresh()
   const socket = await socketAddress(directory)
   const servers: RunningServer[] = []
   const close = async (): Promise<void> => {

@@ -25,6 +25,8 @@ export interface Contribution {
   readonly start: number
   /** Keys that sign, and those that did. `otherLogs`: ids of the logs in the bundle beside the site's own, hex. */
   readonly keys: (otherLogs: readonly string[]) => readonly SignerKey[]
+  /** Root of the TUF repository that is served below the URL, JSON in UTF-8; null: not loaded, undefined: none is served. */
+  readonly tufRoot: () => Uint8Array | null | undefined
 }
 
 /** What a site itself has to say in its bundle: its URL, its log, its keys. The rest is the operator's. */
@@ -34,11 +36,16 @@ export function contributionOf(site: Contribution): (document: TrustDocument) =>
   const own = parseJson(text)
   const logs = isObject(own) && Array.isArray(own['tlogs']) ? own['tlogs'] : []
   const log = logs[0] as JsonObject
+  const tufOf = ({ tuf }: TrustDocument): TrustDocument['tuf'] => {
+    const root = site.tufRoot()
+    if (root === null) return tuf
+    return root === undefined ? null : { mirror: `${site.publicUrl}/tuf`, root }
+  }
   return (document) => {
     const trustedRoot = withLog(document.trustedRoot, log)
     const logs = parseTrustedRoot(canonicalJson(trustedRoot)).logs.map(({ logId }) => logId)
     const keys = site.keys(logs.filter((id) => id !== site.logKey.id))
-    return { ...document, url: site.publicUrl, keys, trustedRoot }
+    return { ...document, url: site.publicUrl, keys, trustedRoot, tuf: tufOf(document) }
   }
 }
 

@@ -7,6 +7,7 @@ import { containersPolicy, registriesD } from './containers.ts'
 import { cosignSecret, fluxSecret, keysConfigMap } from './kubernetes.ts'
 import { kyvernoClusterPolicy, kyvernoImageValidatingPolicy } from './kyverno.ts'
 import type { SignedTrustBundle } from './model.ts'
+import { NOBODY_CERTIFICATE, NOBODY_KEY } from './nobody.ts'
 import { clusterImagePolicies, trustRoot } from './policy-controller.ts'
 import { jsonFile, pemFile, versionMarks, type TrustFile } from './render.ts'
 
@@ -105,8 +106,11 @@ function keyFiles({
     ['cosign.pub', current && pemFile(current.pem)],
     ['keys.pem', pem(keys.map((key) => key.pem))],
     ['rekor.pub', pem(logs.slice(0, 1).map((log) => log.pem))],
-    ['ctfe.pub', pem(ctLogs.map((log) => log.pem))],
-    ['fulcio.crt.pem', pem(authorities.map((authority) => authority.pem))],
+    ['ctfe.pub', pem(ctLogs.map((log) => log.pem)) ?? pemFile(NOBODY_KEY)],
+    [
+      'fulcio.crt.pem',
+      pem(authorities.map((authority) => authority.pem)) ?? pemFile(NOBODY_CERTIFICATE),
+    ],
     ['tsa.crt.pem', pem(timestampAuthorities.map((authority) => authority.pem))],
   ]
 }

@@ -29,7 +29,7 @@ export interface ConsumerTrust {
   /** Digest of the bundle's payload. */
   readonly digest: string
   readonly url: string
-  /** Newest active first. */
+  /** The default key first, then other active ones, those that only verify, those of carried enclaves. */
   readonly keys: readonly NamedKey[]
   /** The key that signs now; null: none does. */
   readonly current: NamedKey | null
@@ -56,12 +56,8 @@ export function consumerTrust(bundle: SignedTrustBundle): ConsumerTrust {
   const revoked = new Set(document.revocations.keys.map(({ keyId }) => keyId))
   const own = document.keys
     .filter(({ key, state }) => STATES.includes(state) && !revoked.has(key.id))
-    .toSorted(
-      (a, b) =>
-        STATES.indexOf(a.state) - STATES.indexOf(b.state) ||
-        (b.validFor?.start ?? 0) - (a.validFor?.start ?? 0) ||
-        compare(a.name, b.name),
-    )
+    // The order of the bundle is kept among keys of one state: the default key comes first there.
+    .toSorted((a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state))
   const carried = document.foreign.flatMap((root) =>
     root.kind === 'enclave'
       ? consumerTrust(root.bundle).keys.map((key) => ({ ...key, name: `${root.name}/${key.name}` }))
@@ -150,9 +146,4 @@ export function objectName({ enclave }: Pick<ConsumerTrust, 'enclave'>): string 
 
 function namedKey({ name, key }: { readonly name: string; readonly key: PublicKey }): NamedKey {
   return { name, id: key.id, pem: key.pem }
-}
-
-/** Order of code units, the same on every machine. */
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }

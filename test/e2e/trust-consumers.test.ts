@@ -15,10 +15,17 @@ const PROGRAMS = [
 ] as const
 const CHILD = fileURLToPath(new URL('./trust-consumers/child.ts', import.meta.url))
 
-t.setTimeout(300_000)
+const LIMIT_MS = 600_000
+t.setTimeout(LIMIT_MS)
 
-await t.test('consumers on a machine without a route', needs(...PROGRAMS), async (t) => {
-  const loopback = 'ip link set lo up && exec "$0" "$@"'
-  const unshare = program('unshare') ?? ''
-  await t.spawn(unshare, ['--map-root-user', '--net', 'sh', '-c', loopback, execPath, CHILD])
-})
+await t.test(
+  'consumers on a machine without a route',
+  { ...needs(...PROGRAMS), timeout: LIMIT_MS },
+  async (t) => {
+    const loopback = 'ip link set lo up && exec "$0" "$@"'
+    const unshare = program('unshare') ?? ''
+    await t.spawn(unshare, ['--map-root-user', '--net', 'sh', '-c', loopback, execPath, CHILD], {
+      timeout: LIMIT_MS,
+    })
+  },
+)

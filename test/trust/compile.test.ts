@@ -1,6 +1,7 @@
+import { X509Certificate } from 'node:crypto'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
-import { fromUtf8, publicKeyFromPem, sha256Hex } from '../../src/core/index.ts'
+import { fromUtf8, publicKeyFromPem, publicKeyFromSpki, sha256Hex } from '../../src/core/index.ts'
 import { parseTrustedRoot } from '../../src/sigstore/index.ts'
 import {
   bundleFile,
@@ -82,7 +83,7 @@ await t.test('each file says which version it is from, or the list of files does
 })
 
 await t.test(
-  'keys come newest active first, with those of carried enclaves, and vendors only where named',
+  'keys that sign come first, then those that only verify, then those of carried enclaves, and vendors only where named',
   (t) => {
     const files = compile()
     const pems = text(files, 'keys.pem').match(/-----BEGIN[^]*?END PUBLIC KEY-----\n/g) ?? []
@@ -148,3 +149,20 @@ await t.test(
     t.end()
   },
 )
+
+await t.test('where there is no authority, one stands in that nobody can use', (t) => {
+  const files = compile()
+  const key = publicKeyFromPem(text(files, 'ctfe.pub'))
+  t.equal(
+    Buffer.from(key.point.subarray(1, 33)).toString('hex'),
+    sha256Hex('airseal: a key that nobody has, 2'),
+  )
+  const certificate = new X509Certificate(text(files, 'fulcio.crt.pem'))
+  t.equal(
+    publicKeyFromSpki(certificate.publicKey.export({ format: 'der', type: 'spki' })).id,
+    key.id,
+  )
+  t.notOk(certificate.verify(certificate.publicKey))
+  t.ok(certificate.validToDate.getTime() < CREATED)
+  t.end()
+})

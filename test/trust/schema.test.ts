@@ -83,7 +83,7 @@ await t.test(
     let count = 0
     const refused = (
       path: string,
-      change: (object: JsonObject) => void,
+      change: (object: JsonObject) => unknown,
       at: (copy: JsonObject) => Json | undefined,
     ) => {
       const copy = structuredClone(whole)
@@ -106,7 +106,7 @@ await t.test(
       } else if (isObject(value)) {
         refused(`${path} with one more`, (object) => (object['more'] = 1), at)
         for (const name of Object.keys(value)) {
-          refused(`${path} without ${name}`, (object) => delete object[name], at)
+          refused(`${path} without ${name}`, (object) => Reflect.deleteProperty(object, name), at)
           refused(`${path}.${name} of another type`, (object) => (object[name] = [[]]), at)
           // What is inside these is Sigstore's or another bundle's.
           if (!['trustedRoot', 'bundle'].includes(name))

@@ -359,3 +359,31 @@ await t.test('a root key that was moved away is offline: changes wait for it', a
   )
   t.match(await place.verdict(one), { outcome: 'rejected', version: '2' })
 })
+
+await t.test(
+  'a rotation of the signing key is published by itself, and consumers get both keys',
+  async (t) => {
+    const place = await startTrustPlace(t, join(await temporaryDirectory(t), 'data'), { now: NOW })
+    const [one = '', two = ''] = await tinyLayout(await temporaryDirectory(t), ['one', 'two'])
+    await place.call('sign', { images: [one], signatures: 'legacy' })
+    await place.call('key/rotate', {})
+    await place.call('sign', { images: [two], signatures: 'legacy' })
+    const { document } = await bundleOf(place)
+    t.same(document.keys.map(({ state }) => state).sort(), ['active', 'verify-only'])
+    t.match(await place.verdict(one), { outcome: 'verified' })
+    t.match(await place.verdict(two), { outcome: 'verified' })
+    const pems = await readFile(join(place.directory.public, 'keys.pem'), 'utf8')
+    t.equal(pems.match(/BEGIN PUBLIC KEY/g)?.length, 2)
+    const active = document.keys.find(({ state }) => state === 'active')
+    t.equal(await readFile(join(place.directory.public, 'cosign.pub'), 'utf8'), active?.key.pem)
+
+    const old = document.keys.find(({ state }) => state === 'verify-only')
+    await place.call('key/compromise', { key: old?.name ?? '', from: '0', reason: 'stolen' })
+    t.match(await place.verdict(one), { outcome: 'rejected' })
+    t.match(await place.verdict(two), { outcome: 'verified' })
+    t.notMatch(
+      await readFile(join(place.directory.public, 'keys.pem'), 'utf8'),
+      old?.key.pem ?? 'none',
+    )
+  },
+)
