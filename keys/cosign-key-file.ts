@@ -33,20 +33,35 @@ const SALT_SIZE = 32
  * @returns PEM text of the key file
  */
 export async function encryptKeyFile(pkcs8: Uint8Array, passphrase: string): Promise<string> {
+  const [keyFile = ''] = await encryptKeyFiles([pkcs8], passphrase)
+  return keyFile
+}
+
+/**
+ * The same for several keys that are made together: they share the salt, and so the costly derivation; each has a nonce of its own.
+ * @param keys - PKCS#8, DER
+ */
+export async function encryptKeyFiles(
+  keys: readonly Uint8Array[],
+  passphrase: string,
+): Promise<readonly string[]> {
   const salt = randomBytes(SALT_SIZE)
-  const nonce = randomBytes(NONCE_SIZE)
   const key = await deriveKey(passphrase, salt, SCRYPT_COST)
-  const document = {
-    kdf: {
-      name: 'scrypt',
-      params: { N: SCRYPT_COST, r: BLOCK_SIZE, p: PARALLELISM },
-      salt: toBase64(salt),
-    },
-    cipher: { name: 'nacl/secretbox', nonce: toBase64(nonce) },
-    ciphertext: toBase64(secretbox(key, nonce).seal(pkcs8)),
-  }
+  const files = keys.map((pkcs8) => {
+    const nonce = randomBytes(NONCE_SIZE)
+    const document = {
+      kdf: {
+        name: 'scrypt',
+        params: { N: SCRYPT_COST, r: BLOCK_SIZE, p: PARALLELISM },
+        salt: toBase64(salt),
+      },
+      cipher: { name: 'nacl/secretbox', nonce: toBase64(nonce) },
+      ciphertext: toBase64(secretbox(key, nonce).seal(pkcs8)),
+    }
+    return toPem(LABEL, utf8(JSON.stringify(document)))
+  })
   key.fill(0)
-  return toPem(LABEL, utf8(JSON.stringify(document)))
+  return files
 }
 
 /**

@@ -70,9 +70,9 @@ export async function rotate(tuf: SiteTuf, body: Json, caller: Caller): Promise<
       requireOwn(state)
       const current = currentOf(state.files)
       const made =
-        given.length > 0 ? null : await tuf.keys.make(`tuf-${role}-${current.root.version + 1}`)
-      const keys = made === null ? given : [made.listed]
-      const places = made === null ? state.keys : [...state.keys, made.place]
+        given.length > 0 ? [] : await tuf.keys.make([`tuf-${role}-${current.root.version + 1}`])
+      const keys = [...given, ...made.map(({ listed }) => listed)]
+      const places = [...state.keys, ...made.map(({ place }) => place)]
       const root = nextRoot(current.root, changesOf(role, keys, threshold), tuf.lifetimes, now)
       const old = rolesOf(current.root.signed)
       const roles = rolesOf(root)

@@ -1,6 +1,6 @@
 import { access } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
-import { createKey, openSigner, type KeyOptions, type Signer } from '../../keys/index.ts'
+import { createFileSigners, openSigner, type KeyOptions, type Signer } from '../../keys/index.ts'
 import { AirsealError, type PublicKey } from '../core/index.ts'
 import { listedKey, type ListedKey } from '../tuf/index.ts'
 import type { KeyPlace } from './tuf-state.ts'
@@ -17,8 +17,8 @@ export interface TufKeys {
   open(places: readonly KeyPlace[], ids: readonly string[]): Promise<readonly Signer[]>
   /** True when the key could be opened: its file is there, or it is elsewhere. */
   isHere(place: KeyPlace): Promise<boolean>
-  /** Makes a key file of that name in the data directory. One that is there, left by an attempt that was cut short, is used. */
-  make(name: string): Promise<PlacedKey>
+  /** Makes key files of these names in the data directory. What an attempt that was cut short has left is used. */
+  make(names: readonly string[]): Promise<readonly PlacedKey[]>
   /** Looks a key up that is elsewhere. */
   lookUp(uri: string): Promise<PlacedKey>
   close(): Promise<void>
@@ -56,14 +56,27 @@ export function tufKeys(root: string, passphrase: () => Promise<string>): TufKey
       const path = fileOf(root, place)
       return path === null || exists(path)
     },
-    make: async (name) => {
-      const path = join('keys', `${name}.key`)
-      const uri = `file:${join(root, path)}`
-      const options = { passphrase: await passphrase() }
-      const key = (await exists(join(root, path)))
-        ? await publicKeyAt(uri, options)
-        : await createKey(uri, 'ecdsa-p256', options)
-      return placeOf(key, `file:${path}`)
+    make: async (names) => {
+      const given = await passphrase()
+      const paths = names.map((name) => join('keys', `${name}.key`))
+      const there = await Promise.all(paths.map((path) => exists(join(root, path))))
+      const wanted = paths.filter((_, at) => there[at] !== true)
+      const files = wanted.map((path) => ({ name: path, path: join(root, path) }))
+      const signers = files.length === 0 ? [] : await createFileSigners(files, given)
+      const placed = new Map<string, PlacedKey>()
+      for (const [at, signer] of signers.entries()) {
+        const one = placeOf(signer.publicKey, `file:${wanted[at] ?? ''}`)
+        opened.set(one.place.id, signer)
+        placed.set(wanted[at] ?? '', one)
+      }
+      return Promise.all(
+        paths.map(async (path) => {
+          const made = placed.get(path)
+          if (made !== undefined) return made
+          const key = await publicKeyAt(`file:${join(root, path)}`, { passphrase: given })
+          return placeOf(key, `file:${path}`)
+        }),
+      )
     },
     lookUp: async (uri) => {
       const options = uri.startsWith('file:') ? { passphrase: await passphrase() } : {}

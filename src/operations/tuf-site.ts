@@ -155,11 +155,7 @@ export function createTuf(options: TufOptions): SiteTuf {
     return change(caller, 'tuf/init', async (state, now) => {
       if (state !== null)
         throw new AirsealError('TUF_PRESENT', 'this site has a TUF repository already')
-      const place = (role: string, uri: string | null): Promise<PlacedKey> =>
-        uri === null ? keys.make(`tuf-${role}`) : keys.lookUp(uri)
-      const root = await place('root', config.rootKey)
-      const targets = await place('targets', config.targetsKey)
-      const online = await place('online', config.onlineKey)
+      const [root, targets, online] = await keysOf(config, keys)
       const places = [
         ...new Map([root, targets, online].map((one) => [one.place.id, one.place])).values(),
       ]
@@ -251,6 +247,24 @@ export function createTuf(options: TufOptions): SiteTuf {
       await keys.close()
     },
   }
+}
+
+/** Those of the configuration, and new ones where it names none. */
+async function keysOf(
+  config: Config['tuf'],
+  keys: TufKeys,
+): Promise<readonly [PlacedKey, PlacedKey, PlacedKey]> {
+  const { rootKey, targetsKey, onlineKey } = config
+  const wanted = { 'tuf-root': rootKey, 'tuf-targets': targetsKey, 'tuf-online': onlineKey }
+  const names = Object.entries(wanted).flatMap(([name, uri]) => (uri === null ? [name] : []))
+  const made = await keys.make(names)
+  const place = async (name: keyof typeof wanted): Promise<PlacedKey> => {
+    const uri = wanted[name]
+    const found = uri === null ? made[names.indexOf(name)] : await keys.lookUp(uri)
+    if (found === undefined) throw new AirsealError('INTERNAL', `key ${name} was not made`)
+    return found
+  }
+  return [await place('tuf-root'), await place('tuf-targets'), await place('tuf-online')]
 }
 
 function absent(): AirsealError {

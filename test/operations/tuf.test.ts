@@ -63,11 +63,14 @@ function memoryKeys(made: Map<string, Signer>, away: ReadonlySet<string>): TufKe
         }),
       ),
     isHere: ({ uri }) => Promise.resolve(!away.has(uri)),
-    make: (name) => {
-      const signer = made.get(name) ?? offlineKey()
-      made.set(name, signer)
-      return Promise.resolve(placed(name, signer))
-    },
+    make: (names) =>
+      Promise.resolve(
+        names.map((name) => {
+          const signer = made.get(name) ?? offlineKey()
+          made.set(name, signer)
+          return placed(name, signer)
+        }),
+      ),
     lookUp: (uri) => Promise.resolve(placed(uri, made.get(uri) ?? offlineKey())),
     close: () => Promise.resolve(),
   }
