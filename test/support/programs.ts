@@ -14,6 +14,8 @@ const PACKAGES: ReadonlyMap<string, string> = new Map([
   ['openssl', 'openssl'],
   ['softhsm2-util', 'softhsm2'],
   ['unshare', 'util-linux'],
+  ['nsenter', 'util-linux'],
+
   ['ip', 'iproute2'],
   ['strace', 'strace'],
 ])
