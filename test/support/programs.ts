@@ -16,6 +16,8 @@ const PACKAGES: ReadonlyMap<string, string> = new Map([
   ['certutil', 'libnss3-tools'],
   ['cc', 'gcc'],
   ['unshare', 'util-linux'],
+  ['nsenter', 'util-linux'],
+
   ['ip', 'iproute2'],
   ['strace', 'strace'],
 ])
