@@ -159,6 +159,8 @@ export interface ConfigOverrides {
   readonly listen?: string
   readonly publicUrl?: string
   readonly passphraseFile?: string
+  /** True for a replica, which has nothing to sign with: it needs neither tokens nor a certificate from a file. */
+  readonly replica?: boolean
 }
 
 /**
@@ -231,7 +233,7 @@ export async function loadConfig(
     },
   }
   for (const part of [tls, keys, registries, trust, tuf, admission, reader]) part?.refuseUnknown()
-  checkExposure(config)
+  if (overrides.replica !== true) checkExposure(config)
   return Object.freeze(config)
 }
 

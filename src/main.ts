@@ -24,7 +24,6 @@ const COMMANDS: ReadonlyMap<string, readonly [string, () => Promise<{ command: C
     ['trust', ['look after the trust bundle', () => import('./cli/trust.ts')]],
     ['tuf', ['look after the TUF repository', () => import('./cli/tuf.ts')]],
     ['verify-blob', ['verify the signature of a file', () => import('./cli/verify-blob.ts')]],
-    ['policy', ['keep, lint and try policies for admission', () => import('./cli/policy.ts')]],
     [
       'bundle',
       ['carry images and trust between enclaves on a medium', () => import('./cli/bundle.ts')],
