@@ -162,6 +162,8 @@ export interface ConfigOverrides {
   readonly listen?: string
   readonly publicUrl?: string
   readonly passphraseFile?: string
+  /** True for a replica, which has nothing to sign with: it needs neither tokens nor a certificate from a file. */
+  readonly replica?: boolean
 }
 
 /**
@@ -237,7 +239,7 @@ export async function loadConfig(
   }
   for (const part of [tls, keys, registries, doors, trust, tuf, admission, reader])
     part?.refuseUnknown()
-  checkExposure(config)
+  if (overrides.replica !== true) checkExposure(config)
   return Object.freeze(config)
 }
 

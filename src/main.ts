@@ -20,7 +20,6 @@ const COMMANDS: ReadonlyMap<string, readonly [string, () => Promise<{ command: C
       'verify-attestation',
       ['verify attestations of images', () => import('./cli/verify-attestation.ts')],
     ],
-    ['policy', ['keep policies and judge images by them', () => import('./cli/policy.ts')]],
     ['trust', ['look after the trust bundle', () => import('./cli/trust.ts')]],
     ['tuf', ['look after the TUF repository', () => import('./cli/tuf.ts')]],
     ['verify-blob', ['verify the signature of a file', () => import('./cli/verify-blob.ts')]],

@@ -40,9 +40,12 @@ function signerOf(
   return verifiedSigner({
     name,
     publicKey: publicKeyFromSpki(publicKey.export({ format: 'der', type: 'spki' })),
+    hash: 'sha256',
     sign: ({ message }) => {
       if (key === null)
         return Promise.reject(new AirsealError('KEY_UNAVAILABLE', `key "${name}" is closed`))
+      if (message === null)
+        return Promise.reject(new AirsealError('KEY_UNSUPPORTED', `key "${name}" signs no digests`))
       return Promise.resolve(sign('sha256', message, key))
     },
     close: () => {

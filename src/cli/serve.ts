@@ -1,4 +1,4 @@
-import { asAirsealError } from '../core/index.ts'
+import { AirsealError, asAirsealError } from '../core/index.ts'
 import { inspectDirectory, type DataDirectory } from '../data-directory.ts'
 import { errorText, type Command, type Input, type Terminal } from './command.ts'
 import { siteDirectory } from './connection.ts'
@@ -23,10 +23,32 @@ SIGTERM and SIGINT end it after the requests in flight are answered.`,
       help: 'initialise the data directory first when it is missing or empty',
     },
     ...INIT_OPTIONS,
+    'replica-of': {
+      type: 'string',
+      value: 'URL',
+      help: 'serve verification and admission only, by what the appliance at URL says; no keys, no log, no disk',
+    },
+    cacert: {
+      type: 'string',
+      value: 'FILE',
+      help: 'with --replica-of: certificate authority of the appliance, PEM',
+    },
+    'webhook-ca': {
+      type: 'string',
+      value: 'DIR',
+      help: "with --replica-of: ca.crt and ca.key of the webhook's authority, made when DIR has none; certificates are made and renewed from it",
+    },
+    'webhook-name': {
+      type: 'string',
+      multiple: true,
+      value: 'NAME',
+      help: 'with --webhook-ca: name or address that the API server calls, for example airseal-admission.airseal.svc',
+    },
   },
   examples: [
     'airseal serve --init',
     'airseal serve --data /var/lib/airseal --config /etc/airseal/airseal.yaml',
+    'airseal serve --replica-of https://airseal.airseal.svc:8470 --listen 0.0.0.0:8443 --webhook-ca /etc/airseal/ca --webhook-name airseal-admission.airseal.svc',
   ],
   exitCodes: [
     [3, "the directory is missing, in use, not airseal's, or open to others; or storage failed"],
@@ -34,6 +56,7 @@ SIGTERM and SIGINT end it after the requests in flight are answered.`,
   async run(input, terminal) {
     const { systemClock } = await import('../core/index.ts')
     const { openAirseal } = await import('../app.ts')
+    if (input.text('replica-of') !== null) return serveAsReplica(input, terminal)
     const directory = siteDirectory(input, terminal)
     const config = await configOf(directory, input)
     if (input.flag('init')) await initWhenAbsent(directory, input, terminal)
@@ -85,6 +108,37 @@ async function initWhenAbsent(
   const config = await configOf(directory, input)
   const result = await initSite(directory, config, input, terminal)
   if (!input.json) terminal.stdout(`${initText(directory, result, config)}\n`)
+}
+
+async function serveAsReplica(input: Input, terminal: Terminal): Promise<number> {
+  const directory = siteDirectory(input, terminal)
+  const config = await configOf(directory, input)
+  const { serveReplica } = await import('../replica.ts')
+  const follow = input.text('replica-of') ?? ''
+  if (!/^https?:\/\//.test(follow) || !URL.canParse(follow))
+    throw new AirsealError('USAGE', `--replica-of ${follow}: want http(s)://HOST[:PORT]`)
+  const authority = input.text('webhook-ca')
+  const names = input.texts('webhook-name')
+  if ((authority === null) !== (names.length === 0))
+    throw new AirsealError('USAGE', '--webhook-ca and --webhook-name go together')
+  const ended = endSignal()
+  const server = await serveReplica({
+    follow,
+    caFile: input.text('cacert'),
+    config,
+    tls: authority === null ? null : { directory: authority, names },
+    log: (line) => {
+      terminal.stderr(`${line}\n`)
+    },
+  })
+  terminal.stdout(
+    input.json
+      ? `${JSON.stringify({ listening: server.url, follows: follow })}\n`
+      : `airseal serves ${server.url} as a replica of ${follow} (Ctrl-C ends it).\n`,
+  )
+  const exit = await ended
+  await server.close()
+  return exit
 }
 
 function endSignal(): Promise<number> {

@@ -16,5 +16,5 @@ export async function configOf(directory: DataDirectory, input: Input): Promise<
     passphraseFile: input.text('passphrase-file'),
   }
   const given = Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== null))
-  return loadConfig(named ?? here, given)
+  return loadConfig(named ?? here, { ...given, replica: input.text('replica-of') !== null })
 }

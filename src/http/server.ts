@@ -1,5 +1,5 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
-import { createServer as createTlsServer } from 'node:https'
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { AirsealError } from '../core/index.ts'
 import { bindSocket, freeSocketPath } from './unix-socket.ts'
@@ -32,6 +32,8 @@ export interface RunningServer {
   readonly url: string
   /** null for a Unix socket. */
   readonly port: number | null
+  /** Takes another certificate and key (PEM), from the next connection on. Nothing for a listener without TLS. */
+  replaceTls(tls: { readonly cert: string | Buffer; readonly key: string | Buffer }): void
   /** Takes no more connections, lets requests in flight be answered, then ends. */
   close(): Promise<void>
 }
@@ -63,6 +65,9 @@ export async function listen(
   return {
     url: urlOf(address, port),
     port,
+    replaceTls: (tls) => {
+      if (server instanceof TlsServer) server.setSecureContext({ ...tls, minVersion: 'TLSv1.2' })
+    },
     close: () => closeServer(server, options.closeTimeoutMs ?? 30_000),
   }
 }

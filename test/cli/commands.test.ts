@@ -12,8 +12,14 @@ const COMMANDS = [
   'attest',
   'verify',
   'verify-attestation',
-  'policy',
+  'trust',
+  'tuf',
   'verify-blob',
+  'policy',
+  'key',
+  'resign',
+  'bundle',
+  'kms-plugin',
   'fsck',
 ] as const
 const DIGEST = `sha256:${'0'.repeat(64)}`

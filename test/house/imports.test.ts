@@ -246,7 +246,17 @@ function cruise(
   }
   cpSync(join(ROOT, 'tsconfig.json'), join(folder, 'tsconfig.json'))
   const program = join(ROOT, 'node_modules', '.bin', 'depcruise')
-  const args = [program, '--config', CONFIG, '--output-type', 'json', 'src', 'keys', 'test']
+  const args = [
+    program,
+    '--config',
+    CONFIG,
+    '--output-type',
+    'json',
+    'src',
+    'keys',
+    'offline-bundles',
+    'test',
+  ]
   const { stdout, stderr } = spawnSync(process.execPath, args, {
     cwd: folder,
     encoding: 'utf8',

@@ -82,13 +82,9 @@ export function readDocuments(text: string): readonly JsonObject[] {
       throw new AirsealError('POLICY_INVALID', `not YAML: ${problem.message.split('\n')[0] ?? ''}`)
     let value: Json
     try {
-      value = document.toJS({ maxAliasCount: 0 }) as Json
+      value = document.toJS({ maxAliasCount: 100 }) as Json
     } catch (cause) {
-      throw new AirsealError(
-        'POLICY_INVALID',
-        'the policy file has aliases, which are not followed',
-        { cause },
-      )
+      throw new AirsealError('POLICY_INVALID', 'the policy file has too many aliases', { cause })
     }
     if (value === null) return []
     if (!isObject(value))
