@@ -84,6 +84,11 @@ const PLANTED: readonly (readonly [rule: string, file: string, text: string])[] 
     "import { z } from './log/inner.ts'\nexport const y = z\n",
   ],
   [
+    'keyring-imports',
+    'src/keyring/up.ts',
+    "import { x } from '../sign/index.ts'\nexport const y = x\n",
+  ],
+  [
     'offline-bundles-imports',
     'offline-bundles/up.ts',
     "import { x } from '../src/log/index.ts'\nexport const y = x\n",
@@ -195,6 +200,8 @@ const GOOD: readonly (readonly [file: string, text: string])[] = [
     'cli',
   ].map((folder) => [`src/${folder}/index.ts`, 'export const x = 1\n'] as const),
   ['src/log/inner.ts', 'export const z = 1\n'],
+  ['offline-bundles/index.ts', 'export const x = 1\n'],
+  ['offline-bundles/inner.ts', 'export const x = 1\n'],
   ['src/log/db.ts', "import D from 'better-sqlite3'\nexport const y = D\n"],
   ['src/http/web.ts', "import e from 'express'\nexport const y = e\n"],
   ['src/http/typed.ts', "import type { x } from '../log/index.ts'\nexport type Y = typeof x\n"],
