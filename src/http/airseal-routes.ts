@@ -26,7 +26,7 @@ function operationRoute(operation: 'attest' | 'sign' | 'verify'): Route {
 }
 
 /** `POST /v1/verify`, the one that must be fast. */
-export const verifyImages: Route = {
+export const verifyImages: Route & { readonly known: NonNullable<Route['known']> } = {
   ...operationRoute('verify'),
   known: ({ verdicts }, bytes) => verdicts.known(bytes),
   handle: async ({ services, body, bytes, caller }) => {

@@ -1,7 +1,7 @@
 import type { RequestListener } from 'node:http'
 import { ADMISSION_ROUTES } from './admission-routes.ts'
 import { verifyImages } from './airseal-routes.ts'
-import { serve, type Site } from './exchange.ts'
+import { serve, serveKnown, type Site } from './exchange.ts'
 import type { HttpServices, Transport } from './model.ts'
 import { createRouter } from './router.ts'
 import { createEntry } from './rekor-routes.ts'
@@ -26,7 +26,7 @@ export function createListener(
         return
       }
       if (request.url === verifyImages.pattern) {
-        void serve(site, verifyImages, request, response)
+        serveKnown(site, verifyImages, request, response)
         return
       }
     }
