@@ -115,7 +115,7 @@ async function ask(
         digest,
       ),
     ])
-    return findingOf(result)
+    return findingOf(result, predicateType)
   } catch (thrown) {
     return faultOf(asAirsealError(thrown))
   }
@@ -149,8 +149,12 @@ function only(repository: Repository, format: Demand['format']): Repository {
   return view
 }
 
-function findingOf(result: ImageResult): Finding {
-  const { outcome, reason, message } = result
+function findingOf(result: ImageResult, predicateType: string | null): Finding {
+  const { outcome } = result
+  // Beside an image lie its signatures too: that these are of another type is nobody's answer to who looks for an attestation.
+  const none = predicateType !== null && result.reason === 'PREDICATE_TYPE_MISMATCH'
+  const reason = none ? 'NO_ATTESTATIONS' : result.reason
+  const message = none ? `there is no attestation of type ${predicateType}` : result.message
   if (outcome !== 'verified') {
     const table: Readonly<Record<string, { readonly remedy: string }>> =
       outcome === 'error' ? ERRORS : REASONS

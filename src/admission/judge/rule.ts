@@ -350,7 +350,13 @@ async function judgeImage(
     const { code, message, facts: about } = asAirsealError(thrown)
     // What is not there is no fault of the line: it fails, like an image without signature.
     const status = code === 'IMAGE_NOT_FOUND' ? 'fail' : 'error'
-    return said(found, status, `failed to verify image ${text}: ${message}`, code, about.remedy)
+    return said(
+      found,
+      status,
+      `failed to verify image ${text}: ${message} [${code}]`,
+      code,
+      about.remedy,
+    )
   }
   if (!asked) return { ...said(found, 'pass', 'mutated image digest'), digest }
   const question = { image, digest, entry, facts, source }
