@@ -16,6 +16,9 @@ import { needs } from '../support/programs.ts'
 import { conformance } from './conformance.ts'
 import { PIN, softhsmPlace } from './support/softhsm.ts'
 
+/** Time must not decide: a busy machine takes its time. */
+const PATIENT = { limits: { attempt: 120_000, deadline: 240_000 } }
+
 const ALGORITHMS = [
   'ecdsa-p256',
   'ecdsa-p384',
@@ -33,7 +36,7 @@ await t.test('SoftHSM2', needs('softhsm2-util'), async (t) => {
   const keys = new Map<string, string>()
   for (const algorithm of ALGORITHMS) {
     const uri = place.uri('first', algorithm)
-    await createKey(uri, algorithm)
+    await createKey(uri, algorithm, PATIENT)
     keys.set(algorithm, uri)
   }
 
@@ -79,7 +82,7 @@ await t.test('SoftHSM2', needs('softhsm2-util'), async (t) => {
       mkdirSync(place.tokens)
       place.initialise('first')
       await t.rejects(signer.sign(Buffer.from('no key at all')), { code: 'KEY_UNKNOWN' })
-      await createKey(p256)
+      await createKey(p256, 'ecdsa-p256', PATIENT)
       await t.rejects(signer.sign(Buffer.from('other key')), { code: 'KEY_CHANGED' })
       t.notOk((await checkSigner(signer)).isGood)
       await signer.close()
@@ -93,7 +96,7 @@ await t.test('SoftHSM2', needs('softhsm2-util'), async (t) => {
     async (t) => {
       const before = await describeKey(p256)
       place.initialise('second')
-      await createKey(place.uri('second', 'ecdsa-p256'))
+      await createKey(place.uri('second', 'ecdsa-p256'), 'ecdsa-p256', PATIENT)
       // SoftHSM numbers slots in the order of its directories.
       const [directory = ''] = readdirSync(place.tokens)
       renameSync(join(place.tokens, directory), join(place.tokens, 'zzz'))
@@ -106,7 +109,7 @@ await t.test('SoftHSM2', needs('softhsm2-util'), async (t) => {
   await t.test('two tokens of one label are told apart by serial, or refused', async (t) => {
     place.initialise('twin')
     const uri = place.uri('twin', 'only')
-    const made = await createKey(uri)
+    const made = await createKey(uri, 'ecdsa-p256', PATIENT)
     const serial = /serial ([0-9a-f]+)/.exec((await describeKey(uri)).version)?.[1] ?? ''
     place.initialise('twin')
     await t.rejects(describeKey(uri), { code: 'KEY_REFERENCE' })
@@ -117,7 +120,10 @@ await t.test('SoftHSM2', needs('softhsm2-util'), async (t) => {
   await t.test('two keys of one label are told apart by id, or refused', async (t) => {
     const first = place.uri('second', 'pair')
     const other = first.replace(/;id=[^?]*/, ';id=%07')
-    const [one, two] = [await createKey(first), await createKey(other)]
+    const [one, two] = [
+      await createKey(first, 'ecdsa-p256', PATIENT),
+      await createKey(other, 'ecdsa-p256', PATIENT),
+    ]
     t.not(one.id, two.id)
     t.equal((await describeKey(other)).publicKey.id, two.id)
     await t.rejects(describeKey(first.replace(/;id=[^?]*/, '')), { code: 'KEY_REFERENCE' })
@@ -130,7 +136,7 @@ await t.test('SoftHSM2', needs('softhsm2-util'), async (t) => {
       const file = join(place.directory, 'changing-pin')
       writeFileSync(file, PIN, { mode: 0o600 })
       const uri = place.uri('guarded', 'key', file)
-      await createKey(uri)
+      await createKey(uri, 'ecdsa-p256', PATIENT)
       writeFileSync(file, '4711-wrong-pin')
       const wrong = await openSigner('pin', uri).catch((error: unknown) => error)
       t.match(wrong, { code: 'KEY_PIN', message: /refused the PIN/ })
