@@ -1,4 +1,5 @@
 import { errorText, helpText, parseInput, type Command, type Terminal } from './cli/command.ts'
+import { runCommand } from './cli/run-command.ts'
 import { AirsealError, asAirsealError } from './core/index.ts'
 import { version } from './version.ts'
 
@@ -40,6 +41,23 @@ const COMMANDS: ReadonlyMap<string, readonly [string, () => Promise<{ command: C
         () => import('./cli/kms-plugin.ts'),
       ],
     ],
+    [
+      'verify-blob-attestation',
+      ['verify the attestation of a file', () => import('./cli/verify-blob-attestation.ts')],
+    ],
+    ['tree', ['list what is attached to an image', () => import('./cli/tree.ts')]],
+    [
+      'download',
+      ['print signatures, attestations or the SBOM of an image', () => import('./cli/download.ts')],
+    ],
+    [
+      'triangulate',
+      ['name the place of signatures of an image', () => import('./cli/triangulate.ts')],
+    ],
+    ['save', ['save an image with its signatures as an OCI layout', () => import('./cli/save.ts')]],
+    ['load', ['put a saved image into a registry', () => import('./cli/load.ts')]],
+    ['copy', ['copy an image with its signatures', () => import('./cli/copy.ts')]],
+    ['public-key', ['print a public key', () => import('./cli/public-key.ts')]],
     [
       'fsck',
       ['check every byte of the log against its signed checkpoint', () => import('./cli/fsck.ts')],
@@ -123,7 +141,7 @@ export async function main(args: readonly string[], terminal: Terminal): Promise
       terminal.stdout(helpText(command))
       return 0
     }
-    return await command.run(parseInput(command, own), terminal)
+    return await runCommand(command, parseInput(command, own), terminal)
   } catch (thrown) {
     const error = asAirsealError(thrown)
     terminal.stderr(errorText(error, json))

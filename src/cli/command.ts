@@ -10,6 +10,16 @@ export interface Option {
   readonly help: string
 }
 
+/** An option of cosign that a script may still give. */
+export interface ForeignOption {
+  readonly type: 'string' | 'boolean'
+  readonly short?: string
+  /** What to do instead; the option is wrong usage then. Null: airseal does what it asks for anyway. */
+  readonly instead: string | null
+  /** The same for `--NAME=false`. Default: false is what airseal does. */
+  readonly insteadOfFalse?: string
+}
+
 /** What a command is given. Writing goes through these two, so that tests can listen. */
 export interface Terminal {
   readonly stdout: (text: string) => void
@@ -29,6 +39,10 @@ export interface Command {
   readonly takesArguments?: true
   readonly description: string
   readonly options: Readonly<Record<string, Option>>
+  /** Options of cosign's command of this name that airseal has not; they are not shown. */
+  readonly foreign?: Readonly<Record<string, ForeignOption>>
+  /** True for the commands of which cosign ends with 1, not 11, for an image that is not there. */
+  readonly missingIsRefusal?: true
   readonly examples: readonly string[]
   /** Commands below this one, by their word: `airseal NAME WORD`. Each with one line about it, loaded when it is asked for. */
   readonly verbs?: ReadonlyMap<
@@ -138,19 +152,56 @@ function parseOptions(
   args: readonly string[],
 ): { values: Input['values']; positionals: readonly string[] } {
   const options: ParseArgsOptionsConfig = {}
-  for (const [name, option] of Object.entries({ ...COMMON_OPTIONS, ...command.options })) {
+  const own: Readonly<Record<string, Option>> = { ...COMMON_OPTIONS, ...command.options }
+  for (const [name, option] of Object.entries(own)) {
     options[name] = {
       type: option.type,
       ...(option.short === undefined ? {} : { short: option.short }),
       ...(option.multiple === undefined ? {} : { multiple: option.multiple }),
     }
   }
+  const foreign = Object.entries(command.foreign ?? {}).filter(([name]) => !(name in options))
+  for (const [name, { type, short }] of foreign)
+    options[name] = { type, multiple: true, ...(short === undefined ? {} : { short }) }
+  const plain = withoutGoForms(args, options, new Map(foreign))
   try {
-    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
+    const parsed = parseArgs({ args: plain, options, allowPositionals: true, strict: true })
+    for (const [name, { instead }] of foreign) {
+      if (parsed.values[name] !== undefined && instead !== null) throw foreignUsage(name, instead)
+    }
+    return parsed
   } catch (cause) {
+    if (cause instanceof AirsealError) throw cause
     const message = (cause as Error).message.split('. ')[0] ?? ''
     throw new AirsealError('USAGE', `${command.name}: ${message}`, { cause })
   }
+}
+
+/** `--NAME=true`, `--NAME=false` and `-NAME`, which cosign takes, as airseal writes them; nothing after `--` is touched. */
+function withoutGoForms(
+  args: readonly string[],
+  options: ParseArgsOptionsConfig,
+  foreign: ReadonlyMap<string, ForeignOption>,
+): string[] {
+  const end = args.indexOf('--')
+  const plain: string[] = []
+  for (const [at, arg] of args.entries()) {
+    const found = /^(--?)([a-zA-Z][a-zA-Z0-9-]+)(?:=(.*))?$/s.exec(arg)
+    const [, dashes = '', name = '', value] = found ?? []
+    const type = options[name]?.type
+    if ((end !== -1 && at >= end) || found === null || type === undefined) plain.push(arg)
+    else if (type === 'boolean' && /^(?:true|TRUE|True|[1tT])$/.test(value ?? '')) {
+      plain.push(`--${name}`)
+    } else if (type === 'boolean' && /^(?:false|FALSE|False|[0fF])$/.test(value ?? '')) {
+      const instead = foreign.get(name)?.insteadOfFalse
+      if (instead !== undefined) throw foreignUsage(`${name}=false`, instead)
+    } else plain.push(dashes === '-' ? `-${arg}` : arg)
+  }
+  return plain
+}
+
+function foreignUsage(name: string, instead: string): AirsealError {
+  return new AirsealError('USAGE', `--${name} is cosign's; ${instead}`)
 }
 
 /** The text of `--help`. */

@@ -1,5 +1,6 @@
 import type { Command } from './command.ts'
 import { AirsealError } from '../core/index.ts'
+import { COSIGN_VERIFY_FOREIGN } from './cosign-options.ts'
 import { VERIFYING_EXIT_CODES, VERIFYING_OPTIONS, verifyEach } from './verifying.ts'
 
 export const command: Command = {
@@ -18,6 +19,7 @@ type is a refusal. Prints the DSSE envelope of each accepted attestation, one a 
     },
     ...VERIFYING_OPTIONS,
   },
+  foreign: COSIGN_VERIFY_FOREIGN,
   examples: [
     'airseal verify-attestation --type cyclonedx registry.example:5000/team/app@sha256:4bc4…',
   ],

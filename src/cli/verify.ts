@@ -1,5 +1,6 @@
 import type { Command } from './command.ts'
 import { parseAnnotations } from './sign.ts'
+import { COSIGN_VERIFY_FOREIGN } from './cosign-options.ts'
 import { VERIFYING_EXIT_CODES, VERIFYING_OPTIONS, verifyEach } from './verifying.ts'
 
 export const command: Command = {
@@ -27,6 +28,7 @@ says its reason code. A tag is resolved once, and the digest that was judged is 
       help: 'demand this repository name in legacy payloads; may be repeated',
     },
   },
+  foreign: COSIGN_VERIFY_FOREIGN,
   examples: [
     'airseal verify registry.example:5000/team/app@sha256:4bc4…',
     'airseal verify --key cosign.pub --trusted-root trusted_root.json oci:./image@sha256:4bc4…',

@@ -9,8 +9,11 @@ import {
 } from '../core/index.ts'
 import { SITE_OPTIONS, shown, type Input, type Option, type Terminal } from './command.ts'
 import { connect, runningService, siteDirectory, type Connection } from './connection.ts'
+import { COSIGN_COMMON_OPTIONS } from './cosign-options.ts'
+import { AUTHORITY_OPTIONS, demandsTimestamp, givenAuthorities } from './given-trust.ts'
 import { absoluteImage } from './image-argument.ts'
 import { withProgress } from './progress.ts'
+import { REGISTRY_OPTIONS, settingsOf } from './registry-options.ts'
 import { demandsSigner, SIGNER_OPTIONS, signerMembers } from './signer-options.ts'
 
 const { 'passphrase-file': _unused, ...siteOptions } = SITE_OPTIONS
@@ -33,7 +36,14 @@ export const VERIFYING_OPTIONS: Readonly<Record<string, Option>> = {
     type: 'boolean',
     help: 'accept signatures without log entry. Danger: a stolen key leaves no trace then',
   },
+  'local-image': {
+    type: 'boolean',
+    help: 'IMAGE is a directory that `cosign save` or `airseal save` wrote, the same as oci:DIR',
+  },
+  ...AUTHORITY_OPTIONS,
   ...siteOptions,
+  ...REGISTRY_OPTIONS,
+  ...COSIGN_COMMON_OPTIONS,
 }
 
 export const VERIFYING_EXIT_CODES: readonly (readonly [number, string])[] = [
@@ -54,15 +64,16 @@ export async function verifyEach(
 ): Promise<number> {
   const images = input.required('IMAGE')
   const signer = signerMembers(input)
-  const connection = await verifierFor(input, terminal)
+  const connection = await verifierFor(input, terminal, images)
   let exit = 0
   try {
     for (const image of images) {
       const body = {
         ...request,
         ...signer,
-        images: [absoluteImage(image)],
+        images: [absoluteImage(input.flag('local-image') ? `oci:${image}` : image)],
         key: await keyMember(input),
+        ...(demandsTimestamp(input) && { timestampThreshold: 1 }),
         requireLog: !input.flag('insecure-ignore-tlog'),
         fresh: true,
       }
@@ -115,35 +126,54 @@ async function keyMember(input: Input): Promise<Json> {
  * Who judges: with --trusted-root this process, by that file; else the service, when one runs; else this process, by the public files of
  * the data directory. Only a service can look into its log.
  */
-async function verifierFor(input: Input, terminal: Terminal): Promise<Connection> {
+async function verifierFor(
+  input: Input,
+  terminal: Terminal,
+  images: readonly string[],
+): Promise<Connection> {
   const trustedRoot = input.text('trusted-root')
+  const given = Object.keys({ ...AUTHORITY_OPTIONS, ...REGISTRY_OPTIONS }).find(
+    (name) => input.values[name] !== undefined,
+  )
+  const own = trustedRoot === null ? given : 'trusted-root'
   if (input.text('server') !== null) {
     // The service judges by its own logs; an option that changed nothing would be believed to have done so.
-    if (trustedRoot !== null)
-      throw new AirsealError('USAGE', '--trusted-root is for verifying here, without --server')
+    if (own !== undefined)
+      throw new AirsealError('USAGE', `--${own} is for verifying here, without --server`)
     return connect(input, terminal)
   }
   const directory = siteDirectory(input, terminal)
-  const service = trustedRoot === null ? await runningService(directory) : null
+  const service = own === undefined ? await runningService(directory) : null
   if (service !== null) return service
-  const [{ createVerification }, { fileTrust }, { registrySettings }, { configOf }] =
-    await Promise.all([
-      import('../evidence/index.ts'),
-      import('./file-trust.ts'),
-      import('../registry-settings.ts'),
-      import('./site.ts'),
-    ])
+  const [{ createVerification }, { fileTrust }, { configOf }] = await Promise.all([
+    import('../evidence/index.ts'),
+    import('./file-trust.ts'),
+    import('./site.ts'),
+  ])
   const config = await configOf(directory, input)
-  const trust = await fileTrust(directory, {
+  const believed = await fileTrust(directory, {
     trustedRoot,
     // With --key or an identity the trusted keys of the directory are not asked for, so it need not exist.
     ownKeysWanted: input.text('key') === null && !demandsSigner(input),
     limits: config.trust,
     now: systemClock(),
   })
+  const authorities = await givenAuthorities(input)
+  const trust = {
+    ...believed,
+    believed: {
+      ...believed.believed,
+      authorities: [...(believed.believed.authorities ?? []), ...authorities.authorities],
+      timestampAuthorities: [
+        ...(believed.believed.timestampAuthorities ?? []),
+        ...authorities.timestampAuthorities,
+      ],
+    },
+  }
+  const local = images.map((image) => (input.flag('local-image') ? `oci:${image}` : image))
   const verification = createVerification({
     trust: () => trust,
-    registrySettings: await registrySettings(config.registries),
+    registrySettings: await settingsOf(input, terminal, local),
     log: null,
     clock: systemClock,
   })
@@ -182,14 +212,25 @@ function report(image: string, result: JsonObject, input: Input, terminal: Termi
   )
   const list = attestation ? result['attestations'] : result['signatures']
   const items = Array.isArray(list) ? list : []
-  // As cosign prints them: one array for signatures, one envelope a line for attestations.
+  // As cosign prints them: one array for signatures, one envelope a line for attestations; as text, one payload a line.
+  const lines = input.text('output') === 'text' ? items.map(payloadOnly) : items
   terminal.stdout(
-    attestation
-      ? items.map((item) => `${JSON.stringify(item)}\n`).join('')
+    attestation || lines !== items
+      ? lines.map((item) => `${JSON.stringify(item)}\n`).join('')
       : `\n${JSON.stringify(items)}\n`,
   )
   return 0
 }
+
+/** What was signed, without what cosign adds to it from log, authority and certificate. */
+function payloadOnly(item: Json): Json {
+  if (!isObject(item) || !isObject(item['optional'])) return item
+  const signed = Object.entries(item['optional']).filter(([name]) => !ADDED.test(name))
+  return { ...item, optional: signed.length === 0 ? null : Object.fromEntries(signed) }
+}
+
+const ADDED =
+  /^(?:Bundle|RFC3161Timestamp|Subject|Issuer|githubWorkflow[A-Z][a-z]+|1\.3\.6\.1\.4\.1\.57264\.1\.[1-6])$/
 
 /** What was found out about one signature, and what was left out. */
 function checkLines(verdict: JsonObject): string[] {

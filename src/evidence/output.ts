@@ -11,6 +11,8 @@ import {
 import type { CertifiedIdentity, Demand, Evidence } from '../verify/index.ts'
 import type { ImageResult } from './image.ts'
 
+const TIMESTAMP = 'dev.sigstore.cosign/rfc3161timestamp'
+
 /**
  * The verified signatures as `cosign verify --output json` shows them: the payload, with the log entry under `optional.Bundle` for legacy
  * signatures. For bundles the payload is made up as cosign does: the type is the predicate type, the annotations are the subject's.
@@ -24,6 +26,7 @@ export function cosignSignatures(result: ImageResult, name: string, digest: Dige
       ...payload.optional,
       ...certificateMembers(identity),
       ...bundleMember(entry),
+      ...timestampMember(evidence.annotations[TIMESTAMP]),
     }
     return {
       critical: {
@@ -72,6 +75,13 @@ function certificateMembers(identity: CertifiedIdentity | null): JsonObject {
       ]),
     ),
   }
+}
+
+/** The annotation was judged; here it is only shown. */
+function timestampMember(annotation: string | undefined): JsonObject {
+  return annotation === undefined || annotation === ''
+    ? {}
+    : { RFC3161Timestamp: parseJson(annotation) }
 }
 
 function bundleMember(entry: LogEntryEvidence | null): JsonObject {

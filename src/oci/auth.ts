@@ -83,7 +83,10 @@ async function meet(
   // Before credentials are looked for: a realm that is refused needs none.
   const realm =
     bearer === undefined ? undefined : checkRealm(bearer.get('realm'), registry, settings)
-  const credentials = await findCredentials(settings.dockerConfigDirectory, registry)
+  const credentials =
+    settings.credentials?.registry === registry
+      ? ({ kind: 'password', ...settings.credentials } as const)
+      : await findCredentials(settings.dockerConfigDirectory, registry)
   if (realm !== undefined)
     return fetchToken(send, realm, bearer?.get('service'), scope, credentials, deadline)
   if (credentials?.kind !== 'password') {

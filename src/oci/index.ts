@@ -1,6 +1,8 @@
 export { buildBundleReferrer, readBundles, readReferredEvidence } from './bundles.ts'
 export type { Account, BundleReferrer, ReferredEvidence, StoredBundle } from './bundles.ts'
 export { checkedChunks } from './blob-stream.ts'
+export { copyImage } from './transfer.ts'
+export type { Attached, CopyOptions } from './transfer.ts'
 export { initLayout, openLayoutRepository } from './layout.ts'
 export { appendLegacyLayer, appendStoredLayer, legacyTag, readLegacyLayers } from './legacy.ts'
 export type { LegacyKind, LegacyLayer, NewLayer } from './legacy.ts'

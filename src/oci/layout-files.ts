@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { lstat, mkdir, open, realpath, rename, unlink } from 'node:fs/promises'
+import { lstat, mkdir, open, opendir, realpath, rename, unlink } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { AirsealError } from '../core/index.ts'
@@ -96,6 +96,16 @@ export async function sizeOfRegular(path: string): Promise<number | null> {
   } catch {
     return null
   }
+}
+
+/** Names in a directory. @throws AirsealError TOO_LARGE when there are more than `limit` */
+export async function namesIn(path: string, limit: number): Promise<readonly string[]> {
+  const names: string[] = []
+  for await (const { name } of await opendir(path)) {
+    if (names.push(name) > limit)
+      throw new AirsealError('TOO_LARGE', `${path} holds more than ${limit} files`)
+  }
+  return names
 }
 
 /** True for a directory that is not a link. */

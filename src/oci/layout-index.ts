@@ -64,18 +64,42 @@ export function findTag(index: LayoutIndex, tag: string): Descriptor | null {
   if (new Set(found.map(({ digest }) => digest)).size > 1) {
     throw new AirsealError('LAYOUT_INVALID', `index.json gives the tag ${tag} to several manifests`)
   }
-  return found[0] ?? null
+  return found[0] ?? savedBesides(index, tag)
+}
+
+/**
+ * The signatures or attestations that cosign's `save` put beside the only image of a layout. It gives them no tag, so they count for `tag`
+ * only where it is the tag of that image.
+ */
+function savedBesides({ entries }: LayoutIndex, tag: string): Descriptor | null {
+  const wanted = LEGACY_TAG.exec(tag)
+  const [image, ...others] = [...new Set(entries.filter(isSavedImage).map(({ digest }) => digest))]
+  if (wanted === null || others.length > 0 || image !== `sha256:${wanted[2]}`) return null
+  const kind = wanted[3] === 'sig' ? KINDS.sig : KINDS.att
+  const [found, more] = entries.filter(
+    ({ annotations }) => annotations[KIND] === kind && annotations[REF_NAME] === undefined,
+  )
+  return more === undefined ? (found ?? null) : null
+}
+
+function isSavedImage({ annotations }: Descriptor): boolean {
+  return annotations[KIND] === KINDS.image || annotations[KIND] === KINDS.index
+}
+
+/** True for a layout of the form that cosign's `save` writes: what refers to its image may lie in it unlisted. */
+export function isSaved({ entries }: LayoutIndex): boolean {
+  return entries.some(isSavedImage)
 }
 
 /** True for an entry that only says something about an image: signatures, attestations, the list of referrers. */
 export function isAbout(entry: Descriptor): boolean {
   const kind = entry.annotations[KIND]
   const tag = entry.annotations[REF_NAME] ?? ''
-  return (
-    kind === KINDS.sig ||
-    kind === KINDS.att ||
-    /^sha256-[0-9a-f]{64}(?:\.(?:sig|att|sbom))?$/.test(tag)
-  )
+  return kind === KINDS.sig || kind === KINDS.att || isAboutTag(tag)
+}
+
+function isAboutTag(tag: string): boolean {
+  return /^sha256-[0-9a-f]{64}(?:\.(?:sig|att|sbom))?$/.test(tag)
 }
 
 /**
@@ -114,6 +138,15 @@ export function withEntry(
     )
   }
   return bytes
+}
+
+/** index.json with `descriptor` listed as an image, as cosign's `load` looks for it. @throws AirsealError TOO_LARGE */
+export function withImage(index: LayoutIndex, descriptor: Descriptor): Uint8Array {
+  const listed = parseLayoutIndex(withEntry(index, descriptor, undefined), 'index.json')
+  const manifests = (listed.json['manifests'] as JsonObject[]).map((entry) =>
+    entry['digest'] === descriptor.digest ? asImage(entry) : entry,
+  )
+  return utf8(JSON.stringify({ ...listed.json, manifests }))
 }
 
 function asImage(entry: JsonObject): JsonObject {

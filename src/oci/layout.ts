@@ -16,12 +16,15 @@ import {
   emptyIndex,
   findTag,
   isAbout,
+  isSaved,
   manifestDigests,
   parseLayoutIndex,
   withEntry,
+  withImage,
   type LayoutIndex,
 } from './layout-index.ts'
 import { withLayoutLock } from './layout-lock.ts'
+import { manifestsNaming } from './layout-scan.ts'
 import { MAX_MANIFEST, parseManifest, type Descriptor } from './manifest.ts'
 import { isTag } from './reference.ts'
 import type {
@@ -201,9 +204,20 @@ class LayoutRepository implements StreamingRepository {
     return descriptor
   }
 
+  async listImage(descriptor: Descriptor): Promise<void> {
+    const list = async () => {
+      const path = join(this.#root, 'index.json')
+      await writeWhole(path, withImage(await this.#index(), descriptor))
+    }
+    await (this.#locked ? list() : withLayoutLock(this.#root, list))
+  }
+
   async referrers(digest: Digest): Promise<Referrers> {
     const descriptors: Descriptor[] = []
-    for (const each of manifestDigests(await this.#index())) {
+    const index = await this.#index()
+    // cosign's `save` stores bundles, and then lists only the image.
+    const unlisted = isSaved(index) ? await manifestsNaming(this.#root, digest) : []
+    for (const each of new Set([...manifestDigests(index), ...unlisted])) {
       const stored = await this.#readIfGood(each)
       if (stored?.manifest.subject?.digest === digest) descriptors.push(stored.descriptor)
     }

@@ -83,6 +83,9 @@ export interface Repository {
    */
   writeManifest(bytes: Uint8Array, mediaType: string, target: string): Promise<Descriptor>
 
+  /** Lists a stored manifest as an image, marked as cosign's `save` does it. Only layouts have it: a registry has no such list. */
+  listImage?(descriptor: Descriptor): Promise<void>
+
   /** Empty when there are none. @throws TOO_LARGE beyond 1000 entries or 20 pages */
   referrers(digest: Digest): Promise<Referrers>
   /**

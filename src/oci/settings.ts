@@ -8,6 +8,12 @@ export interface RegistrySettings {
    * Danger: helpers named there are run (`docker-credential-NAME`), so whoever writes the file runs programs as airseal.
    */
   readonly dockerConfigDirectory?: string
+  /** Credentials for one registry, before those of `dockerConfigDirectory`. Secret. */
+  readonly credentials?: {
+    readonly registry: string
+    readonly username: string
+    readonly password: string
+  }
   /**
    * Registries spoken to without TLS, beside those on loopback. Default none.
    * Danger: credentials and images of these travel readable and changeable (digests still protect images pulled by digest).

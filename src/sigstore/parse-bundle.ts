@@ -135,8 +135,7 @@ function parseMessageDigest(
   source: Source,
   value: Json | undefined,
 ): MessageSignature['messageDigest'] {
-  const found = optionalObjectAt(source, value, 'messageDigest', ['algorithm', 'digest'])
-  if (found === null) return null
+  const found = objectAt(source, value, 'messageDigest', ['algorithm', 'digest'])
   const algorithm = MESSAGE_HASHES.get(stringAt(source, found['algorithm'], 'algorithm'))
   if (algorithm === undefined)
     throw bad(source, 'messageDigest.algorithm is not SHA2_256, SHA2_384 or SHA2_512')

@@ -47,11 +47,14 @@ function examine(
     }
     const common = {
       entries: bundle.entries,
-      proofRequired: true,
+      // Version 0.1 has the log's promise alone, as legacy signatures do.
+      proofRequired: bundle.version !== '0.1',
       keyHint: bundle.material.kind === 'publicKey' ? hintId(bundle.material.hint) : null,
       certificates: bundle.material.kind === 'certificate' ? bundle.material.chain : null,
       timestamps: bundle.timestamps,
-      unchecked: [],
+      unchecked: bundle.entries.some(({ inclusionProof }) => inclusionProof === null)
+        ? ['inclusion proof (the bundle carries none)']
+        : [],
     }
     const { content } = bundle
     if (content.kind === 'dsse') {

@@ -14,11 +14,14 @@ import { type AttestationQuestion, type Claim, Examination, type Question } from
 import type { Verdict } from './model.ts'
 import { refusal, type Refusal } from './reasons.ts'
 
-const SIGNATURE = 'dev.cosignproject.cosign/signature'
-const CERTIFICATE = 'dev.sigstore.cosign/certificate'
-const CHAIN = 'dev.sigstore.cosign/chain'
-const REKOR_BUNDLE = 'dev.sigstore.cosign/bundle'
-const TIMESTAMP = 'dev.sigstore.cosign/rfc3161timestamp'
+/** Annotations of a layer (cosign), by what they hold. */
+export const LEGACY_ANNOTATIONS = {
+  signature: 'dev.cosignproject.cosign/signature',
+  certificate: 'dev.sigstore.cosign/certificate',
+  chain: 'dev.sigstore.cosign/chain',
+  entry: 'dev.sigstore.cosign/bundle',
+  timestamp: 'dev.sigstore.cosign/rfc3161timestamp',
+} as const
 
 /** A layer of a `.sig` or `.att` manifest. */
 export interface LegacyLayerEvidence {
@@ -41,7 +44,11 @@ export function verifyLegacySignature(
     }
     const entries = readEntry(annotations)
     if ('reason' in entries) return entries
-    const signature = fromBase64(annotations[SIGNATURE] ?? '', 'the signature', 'BUNDLE_INVALID')
+    const signature = fromBase64(
+      annotations[LEGACY_ANNOTATIONS.signature] ?? '',
+      'the signature',
+      'BUNDLE_INVALID',
+    )
     if (signature.length === 0) return refusal('BUNDLE_INVALID', 'the layer has no signature')
     return {
       signed: { message: payload },
@@ -51,8 +58,11 @@ export function verifyLegacySignature(
       entries,
       proofRequired: false,
       keyHint: null,
-      certificates: parseCertificateAnnotations(annotations[CERTIFICATE], annotations[CHAIN]),
-      timestamps: parseTimestampAnnotation(annotations[TIMESTAMP]),
+      certificates: parseCertificateAnnotations(
+        annotations[LEGACY_ANNOTATIONS.certificate],
+        annotations[LEGACY_ANNOTATIONS.chain],
+      ),
+      timestamps: parseTimestampAnnotation(annotations[LEGACY_ANNOTATIONS.timestamp]),
       stamped: signature,
       annotations: signing.optional,
       reference: signing.reference,
@@ -79,8 +89,11 @@ export function verifyLegacyAttestation(
       entries,
       proofRequired: false,
       keyHint: null,
-      certificates: parseCertificateAnnotations(annotations[CERTIFICATE], annotations[CHAIN]),
-      timestamps: parseTimestampAnnotation(annotations[TIMESTAMP]),
+      certificates: parseCertificateAnnotations(
+        annotations[LEGACY_ANNOTATIONS.certificate],
+        annotations[LEGACY_ANNOTATIONS.chain],
+      ),
+      timestamps: parseTimestampAnnotation(annotations[LEGACY_ANNOTATIONS.timestamp]),
       // As cosign does it, and unlike bundles: the whole envelope is stamped.
       stamped: payload,
       unchecked: uncheckedOf(question),
@@ -97,10 +110,11 @@ function readPayload(payload: Uint8Array): ReturnType<typeof parseSimpleSigning>
   }
 }
 
-function readEntry(
+/** The log entry of a layer: none or one. */
+export function readEntry(
   annotations: Readonly<Record<string, string>>,
 ): readonly LogEntryEvidence[] | Refusal {
-  const text = annotations[REKOR_BUNDLE] ?? ''
+  const text = annotations[LEGACY_ANNOTATIONS.entry] ?? ''
   if (text === '') return []
   try {
     return [parseRekorBundleAnnotation(text)]

@@ -129,7 +129,11 @@ async function checkProof(
       ? refusal('INCLUSION_PROOF_INVALID', 'the log entry has no inclusion proof')
       : null
   }
-  // The index of the proof is local to its tree and need not be the entry's global one.
+  // Rekor v1: the index of the proof is local to its tree, and the entry's global one is signed with its time. Rekor v2 has one index, which
+  // nothing else vouches for.
+  if (version === 2 && proof.index !== entry.logIndex) {
+    return refusal('INCLUSION_PROOF_INVALID', 'the inclusion proof is for another index')
+  }
   if (!verifyInclusion({ ...proof, leafHash: leafHash(entry.body) })) {
     return refusal('INCLUSION_PROOF_INVALID', 'the inclusion proof does not lead to its root')
   }

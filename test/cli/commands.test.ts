@@ -20,6 +20,14 @@ const COMMANDS = [
   'resign',
   'bundle',
   'kms-plugin',
+  'verify-blob-attestation',
+  'tree',
+  'download',
+  'triangulate',
+  'save',
+  'load',
+  'copy',
+  'public-key',
   'fsck',
 ] as const
 const DIGEST = `sha256:${'0'.repeat(64)}`

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { digestOf, toBase64, utf8 } from '../../src/core/index.ts'
+import { digestOf, sha256, toBase64, utf8 } from '../../src/core/index.ts'
 import {
   pinnedAuthority,
   verifyBlobBundle,
@@ -26,7 +26,10 @@ const bundleText = JSON.stringify({
       certificates: [leaf, middle].map(({ der }) => ({ rawBytes: toBase64(der) })),
     },
   },
-  messageSignature: { signature: toBase64(leaf.key.sign(file)) },
+  messageSignature: {
+    messageDigest: { algorithm: 'SHA2_256', digest: toBase64(sha256(file)) },
+    signature: toBase64(leaf.key.sign(file)),
+  },
 })
 
 const ask = (authorities: Trust['authorities'], demanded: Policy = policy, now = NOW) =>
