@@ -138,7 +138,8 @@ await t.test('the SDK against the fake', async (t) => {
   await t.test(
     'many signs while the service fails and comes back: each is good or refused',
     async (t) => {
-      const signer = await openSigner('load', uri, { aws, limits: { ...limits, coolDown: 1 } })
+      const patient = { attempt: 60_000, deadline: 60_000, coolDown: 1 }
+      const signer = await openSigner('load', uri, { aws, limits: { ...limits, ...patient } })
       const outcomes = new Map<string, number>()
       const count = (outcome: string) => outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
       const wave = () =>
@@ -160,6 +161,38 @@ await t.test('the SDK against the fake', async (t) => {
       t.ok(await signer.sign(Buffer.from('the one that tries')))
       await wave()
       t.same([...outcomes], [['good', 100]])
+      await signer.close()
+    },
+  )
+
+  await t.test(
+    'a clock that is twenty minutes off is met by the clock of the service',
+    async (t) => {
+      const signer = await openSigner('skew', uri, { aws, limits })
+      const theirs = new Date(Date.now() + 1_200_000)
+      const headers = { Date: theirs.toUTCString() }
+      fake.faults.push({ status: 400, type: 'InvalidSignatureException', headers })
+      const before = fake.signs()
+      t.ok(await signer.sign(Buffer.from('x')))
+      t.equal(fake.signs(), before + 2)
+      const stamp = (at: string): number =>
+        Date.parse(at.replace(/^(....)(..)(..T..)(..)(..Z)$/, '$1-$2-$3:$4:$5'))
+      const [refused = '', accepted = ''] = fake.dates.slice(-2)
+      t.ok(stamp(accepted) - stamp(refused) > 1_000_000, `${refused}, then ${accepted}`)
+      await signer.close()
+    },
+  )
+
+  await t.test(
+    'every other answer a failure: all signatures are good, and few calls refused',
+    async (t) => {
+      const many = { ...limits, attempts: 6, breakAfter: 1_000 }
+      const signer = await openSigner('half', uri, { aws, limits: many })
+      const fault = { status: 503, type: 'ServiceUnavailableException' }
+      for (let i = 0; i < 40; i += 1) {
+        if (i % 2 === 0) fake.faults.push(fault)
+        t.ok(await signer.sign(Buffer.from(`half ${i}`)))
+      }
       await signer.close()
     },
   )

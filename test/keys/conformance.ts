@@ -48,8 +48,8 @@ function isGood(
 
 export async function conformance(t: Test, subject: Subject): Promise<void> {
   const { name, keys } = subject
-  // Time must not decide: a busy machine takes its time for 200 signatures at once.
-  const options = { ...subject.options, limits: { attempt: 120_000, deadline: 240_000 } }
+  // How fast a back-end is, is no part of conformance: a busy machine must not fail it.
+  const options = { ...subject.options, limits: { attempt: 120_000, deadline: 120_000 } }
   for (const [algorithm, uri] of keys) {
     await t.test(`${name}: a ${algorithm} key signs messages of every size`, async (t) => {
       const signer = await openSigner('conformance', uri, options)

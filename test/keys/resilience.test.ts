@@ -114,3 +114,76 @@ await t.test('calls under way are bounded', async (t) => {
   releaseFirst()
   await Promise.all([first, second])
 })
+
+/** Time that passes only when nothing else is left to do: a minute of load takes milliseconds. */
+function virtualTime() {
+  let now = 0
+  const waiting: { at: number; resolve: () => void }[] = []
+  const wait = (milliseconds: number): Promise<void> =>
+    new Promise((resolve) => {
+      waiting.push({ at: now + milliseconds, resolve })
+    })
+  return {
+    timing: { now: () => now, wait, random: Math.random },
+    wait,
+    async pass(): Promise<void> {
+      for (;;) {
+        await new Promise((resolve) => setImmediate(resolve))
+        waiting.sort((a, b) => a.at - b.at)
+        const next = waiting.shift()
+        if (next === undefined) return
+        now = next.at
+        next.resolve()
+      }
+    },
+  }
+}
+
+await t.test(
+  'a back-end that is down for a minute under load is spared, and used again soon',
+  async (t) => {
+    const [DOWN, UP, END] = [10_000, 70_000, 120_000]
+    const time = virtualTime()
+    const guard = createGuard('k', DEFAULT_LIMITS, time.timing)
+    const { now } = time.timing
+    let askedWhileDown = 0
+    let firstGood = Infinity
+    let longest = 0
+    const outcomes = new Map<string, number>()
+    const attempt = (): Promise<string> => {
+      if (now() < DOWN || now() >= UP) return Promise.resolve('signed')
+      askedWhileDown += 1
+      return Promise.reject(transient('down', undefined))
+    }
+    const call = async (): Promise<void> => {
+      const from = now()
+      const phase = from < DOWN ? 'before' : from < UP ? 'down' : 'after'
+      const outcome = await guard.run(attempt).then(
+        () => 'good',
+        () => 'refused',
+      )
+      longest = Math.max(longest, now() - from)
+      if (outcome === 'good' && from >= UP) firstGood = Math.min(firstGood, now())
+      outcomes.set(`${phase} ${outcome}`, (outcomes.get(`${phase} ${outcome}`) ?? 0) + 1)
+    }
+    const load = async (): Promise<void> => {
+      const calls: Promise<void>[] = []
+      while (now() < END) {
+        calls.push(call())
+        await time.wait(50)
+      }
+      await Promise.all(calls)
+    }
+    const done = load()
+    await time.pass()
+    await done
+    t.equal(outcomes.get('before good'), DOWN / 50, 'nothing was wrong before')
+    t.notOk(outcomes.has('before refused'))
+    t.notOk(outcomes.has('down good'))
+    t.ok(longest <= DEFAULT_LIMITS.deadline, `no call took longer than its deadline: ${longest} ms`)
+    // 1,200 calls came in that minute; without a breaker they would have been 4,800 attempts.
+    t.ok(askedWhileDown < 150, `asked ${askedWhileDown} times while it was down`)
+    t.ok(firstGood - UP <= 15_000, `signing again after ${firstGood - UP} ms`)
+    t.equal(guard.state(), 'closed')
+  },
+)

@@ -24,6 +24,8 @@ export interface FakeAws {
   readonly aliases: Map<string, string>
   /** Sign requests seen. */
   signs(): number
+  /** X-Amz-Date of the requests, the newest last. */
+  readonly dates: string[]
   makeKey(algorithm: string): string
   setState(arn: string, state: string): void
 }
@@ -42,6 +44,7 @@ export async function startFakeAws(t: Lifetime): Promise<FakeAws> {
   const keys = new Map<string, FakeKey>()
   const aliases = new Map<string, string>()
   const faults: AwsFault[] = []
+  const dates: string[] = []
   let signs = 0
 
   function makeKey(name: string): string {
@@ -108,6 +111,7 @@ export async function startFakeAws(t: Lifetime): Promise<FakeAws> {
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
+    dates.push(String(request.headers['x-amz-date']))
     const target = String(request.headers['x-amz-target'])
     let status = 200
     let body: unknown
@@ -135,7 +139,7 @@ export async function startFakeAws(t: Lifetime): Promise<FakeAws> {
   })
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const setState = (arn: string, state: string) => (find(arn).state = state)
-  return { endpoint, faults, aliases, makeKey, setState, signs: () => signs }
+  return { endpoint, faults, aliases, dates, makeKey, setState, signs: () => signs }
 }
 
 class Fault extends Error {

@@ -49,7 +49,9 @@ export function faultyModule(place: TokenPlace): FaultyModule {
   // Read by the C library at each call, also in the thread that serves the module.
   process.env['AIRSEAL_FAULTS'] = faults
   const set = (chosen: Faults): void => {
-    const lines = Object.entries(chosen).map(([name, value]) => `${name} ${value.toString(16)}\n`)
+    const lines = Object.entries(chosen as Record<string, number>).map(
+      ([name, value]) => `${name} ${value.toString(16)}\n`,
+    )
     writeFileSync(faults, lines.join(''))
   }
   set({})
