@@ -36,7 +36,6 @@ import {
   acquireDirectoryLock,
   openEvidenceDatabase,
   openLog,
-  type Records,
   type TransparencyLog,
 } from './log/index.ts'
 import {
@@ -52,6 +51,7 @@ import {
   siteOperations,
   trustReadiness,
   tufKeys,
+  tufReadiness,
   type SiteTuf,
   type TrustKeeper,
 } from './operations/index.ts'
@@ -252,6 +252,7 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
         logKey: logSigner.publicKey,
         clock,
         keyring,
+        tuf: () => tufReadiness(tuf, clock()),
         trust: () => trustReadiness(trust, config.trust, log, clock()),
       }),
       admission: {

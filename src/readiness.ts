@@ -25,6 +25,8 @@ export interface ReadinessParts {
   readonly clock: Clock
   /** Whether the trust bundle counts; verification rests on it. */
   readonly trust: ReadinessCheck
+  /** What there is to say of the TUF repository; nothing it says makes the service unready. */
+  readonly tuf: () => Promise<string>
 }
 
 interface Found {
@@ -52,7 +54,12 @@ export function createReadiness(parts: ReadinessParts): () => Promise<Readiness>
     return {
       ready: verify,
       functions: { sign: sign.ready && log.ready, verify, log: log.ready },
-      checks: { checkpoint: log.text, trust: trust.text, sign: sign.text },
+      checks: {
+        checkpoint: log.text,
+        trust: trust.text,
+        sign: sign.text,
+        tuf: await parts.tuf().catch((thrown: unknown) => asAirsealError(thrown).code),
+      },
     }
   }
 }

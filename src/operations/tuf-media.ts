@@ -11,7 +11,8 @@ import {
 } from '../tuf/index.ts'
 import { TufBody } from './tuf-body.ts'
 import { clockFault } from './tuf-health.ts'
-import { versionsOf, type SiteTuf } from './tuf-site.ts'
+import type { SiteTuf } from './tuf-site.ts'
+import { versionsOf } from './tuf-state.ts'
 import { tufStatus } from './tuf-status.ts'
 
 const DAY = 86_400_000

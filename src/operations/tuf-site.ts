@@ -1,4 +1,4 @@
-import { AirsealError, asAirsealError, type Json, type JsonObject } from '../core/index.ts'
+import { AirsealError, asAirsealError, type JsonObject } from '../core/index.ts'
 import type { Caller } from '../http/index.ts'
 import type { StoredDocument } from '../log/index.ts'
 import type { PublicFile } from '../public-files.ts'
@@ -7,7 +7,6 @@ import {
   createRepository,
   currentOf,
   rolesOf,
-  type Files,
   type Lifetimes,
   type RoleKeys,
   type RoleName,
@@ -19,7 +18,8 @@ import type { Config } from '../config.ts'
 import { callerName, type SiteParts } from './site-parts.ts'
 import { clockFault, dueRoles } from './tuf-health.ts'
 import type { PlacedKey, TufKeys } from './tuf-keys.ts'
-import { decodeState, encodeState, type TufState } from './tuf-state.ts'
+import { decodeState, encodeState, versionsOf, type TufState } from './tuf-state.ts'
+import { tufAlarms } from './tuf-status.ts'
 import { targetFiles } from './tuf-targets.ts'
 
 const KIND = 'tuf'
@@ -94,7 +94,7 @@ export function createTuf(options: TufOptions): SiteTuf {
   let loaded: Loaded | null = null
   let queue: Promise<unknown> = Promise.resolve()
   let timer: NodeJS.Timeout | null = null
-  let lastNotice = ''
+  let told = ''
 
   async function load(): Promise<Loaded> {
     if (loaded !== null) return loaded
@@ -198,21 +198,26 @@ export function createTuf(options: TufOptions): SiteTuf {
     })
   }
 
-  /** What the service does by itself: it says each fault once, and never gives up. */
+  /** What the service does by itself: it says once what is wrong, and never gives up. */
   async function care(): Promise<void> {
+    const said: string[] = []
     try {
       const { state } = await load()
       if (state === null && config.mode === 'own') await create(null)
-      else if (state !== null) await refresh(null)
-      lastNotice = ''
+      else if (state !== null) {
+        const now = await refresh(null)
+        for (const { level, text } of tufAlarms(site, now, await rolesHere(now), clock()))
+          said.push(`${level}: ${text}`)
+      }
     } catch (thrown) {
       const { message, code } = asAirsealError(thrown)
-      if (lastNotice !== message) notify(`airseal: tuf: ${message} [${code}]`)
-      lastNotice = message
+      said.push(`${message} [${code}]`)
     }
+    for (const line of said) if (!told.includes(`${line}\n`)) notify(`airseal: tuf: ${line}`)
+    told = said.map((line) => `${line}\n`).join('')
   }
 
-  return {
+  const site: SiteTuf = {
     keys,
     lifetimes,
     mode: config.mode,
@@ -247,6 +252,7 @@ export function createTuf(options: TufOptions): SiteTuf {
       await keys.close()
     },
   }
+  return site
 }
 
 /** Those of the configuration, and new ones where it names none. */
@@ -269,14 +275,6 @@ async function keysOf(
 
 function absent(): AirsealError {
   return new AirsealError('TUF_ABSENT', 'this site has no TUF repository')
-}
-
-export function versionsOf(files: Files): JsonObject {
-  const versions: [string, Json][] = Object.entries(currentOf(files)).map(([role, { version }]) => [
-    role,
-    version,
-  ])
-  return Object.fromEntries(versions)
 }
 
 /** What clients get, by path; `root.json` is the newest root, for people who hand one out. */

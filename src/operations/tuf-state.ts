@@ -10,7 +10,7 @@ import {
   type Json,
   type JsonObject,
 } from '../core/index.ts'
-import type { Files } from '../tuf/index.ts'
+import { currentOf, type Files } from '../tuf/index.ts'
 
 /** A key that may sign for the repository, and where it is. */
 export interface KeyPlace {
@@ -84,4 +84,13 @@ function textOf(bytes: Uint8Array): string | null {
   } catch {
     return null
   }
+}
+
+/** Version of the newest file of each role. */
+export function versionsOf(files: Files): JsonObject {
+  const versions: [string, Json][] = Object.entries(currentOf(files)).map(([role, { version }]) => [
+    role,
+    version,
+  ])
+  return Object.fromEntries(versions)
 }

@@ -9,8 +9,8 @@ import {
   type Roles,
 } from '../tuf/index.ts'
 import { alarmJson, clockFault, expiryAlarms, type Alarm } from './tuf-health.ts'
-import { versionsOf, type SiteTuf } from './tuf-site.ts'
-import type { TufState } from './tuf-state.ts'
+import type { SiteTuf } from './tuf-site.ts'
+import { versionsOf, type TufState } from './tuf-state.ts'
 
 /** What an operator wants to know of the repository: versions, expiry, keys, alarms. */
 export async function tufStatus(tuf: SiteTuf, state: TufState, now: number): Promise<JsonObject> {
@@ -23,11 +23,7 @@ export async function tufStatus(tuf: SiteTuf, state: TufState, now: number): Pro
     const isHere = place !== undefined && (await tuf.keys.isHere(place))
     keys.push({ id, roles: names, here: isHere, uri: place?.uri ?? null })
   }
-  const alarms = [
-    ...clockAlarms(state, now),
-    ...expiryAlarms(current, tuf.lifetimes, now),
-    ...(state.origin === 'own' ? pendingAlarms(tuf, state, here) : []),
-  ]
+  const alarms = tufAlarms(tuf, state, here, now)
   return {
     origin: state.origin,
     versions: versionsOf(state.files),
@@ -43,6 +39,33 @@ export async function tufStatus(tuf: SiteTuf, state: TufState, now: number): Pro
     targets: targetNames(current.targets),
     alarms: alarms.map(alarmJson),
   }
+}
+
+/** What needs somebody's attention, of the clock, of age, of changes that can't be published here. */
+export function tufAlarms(
+  tuf: Pick<SiteTuf, 'lifetimes' | 'wanted'>,
+  state: TufState,
+  here: ReadonlySet<RoleName>,
+  now: number,
+): readonly Alarm[] {
+  return [
+    ...clockAlarms(state, now),
+    ...expiryAlarms(currentOf(state.files), tuf.lifetimes, now),
+    ...(state.origin === 'own' ? pendingAlarms(tuf, state, here) : []),
+  ]
+}
+
+/** One line for the readiness of the service; the repository's troubles never take it out of use. */
+export async function tufReadiness(tuf: SiteTuf, now: number): Promise<string> {
+  if (tuf.mode === 'off') return 'off'
+  const state = await tuf.stateOrNull()
+  if (state === null) return 'there is none'
+  const alarms = tufAlarms(tuf, state, await tuf.rolesHere(state), now)
+  const { timestamp } = currentOf(state.files)
+  return [
+    `${state.origin}, good until ${timeText(timestamp.expires)}`,
+    ...alarms.map(({ level, text }) => `${level}: ${text}`),
+  ].join('; ')
 }
 
 function targetNames({ signed }: Head): Json[] {
@@ -62,7 +85,11 @@ function clockAlarms({ time }: TufState, now: number): Alarm[] {
 }
 
 /** Trust that has changed and can't be published here. */
-function pendingAlarms(tuf: SiteTuf, state: TufState, here: ReadonlySet<RoleName>): Alarm[] {
+function pendingAlarms(
+  tuf: Pick<SiteTuf, 'wanted'>,
+  state: TufState,
+  here: ReadonlySet<RoleName>,
+): Alarm[] {
   if (here.has('targets') || listsTargets(currentOf(state.files).targets.signed, tuf.wanted()))
     return []
   const text =

@@ -124,6 +124,18 @@ await t.test('clients follow the repository', needs(...PROGRAMS), async (t) => {
   // The root twice, every other key once: the root's version is 5 then.
   for (const role of ['root', 'root', 'online', 'targets'])
     await must(site.airseal(['tuf', 'rotate', role]))
+  await t.test('a rotated signing key reaches them, and what it signs verifies', async (t) => {
+    const old = await readFile(site.file('cosign.pub'), 'utf8')
+    t.equal(await publishedKey(site, root, join(directory, 'first')), old)
+    await must(site.airseal(['key', 'rotate', 'signing']))
+    const renewed = await readFile(site.file('cosign.pub'), 'utf8')
+    t.not(renewed, old)
+    t.equal(await publishedKey(site, root, join(directory, 'second')), renewed)
+    images.bundle = await signed(place, host, 'bundle')
+    await writeFile(bundle, (await bundlesOf(images.bundle.reference))[0] ?? '')
+    images.legacy = await signed(place, host, 'legacy')
+    images.both = await signed(place, host, 'both')
+  })
   for (const [name, { verify, rootVersion }] of followers) {
     await t.test(`${name} follows rotations of every key`, async (t) => {
       await t.resolves(verify(site.file('cosign.pub')))
@@ -131,6 +143,18 @@ await t.test('clients follow the repository', needs(...PROGRAMS), async (t) => {
     })
   }
 })
+
+/** `cosign.pub` as a client gets it: with our own, behind the command line of the conformance suite. */
+async function publishedKey(site: Site, root: string, home: string): Promise<string> {
+  await mkdir(home)
+  const program = fileURLToPath(new URL('../conformance/tuf-client.ts', import.meta.url))
+  const client = [program, '--metadata-dir', home]
+  await must(run(process.execPath, [...client, 'init', root]))
+  const urls = ['--metadata-url', `${site.url}/tuf`, '--target-base-url', `${site.url}/tuf/targets`]
+  const target = ['--target-name', 'cosign.pub', '--target-dir', home]
+  await must(run(process.execPath, [...client, ...urls, ...target, 'download']))
+  return readFile(join(home, 'cosign.pub'), 'utf8')
+}
 
 async function must(work: Promise<Finished>): Promise<Finished> {
   const done = await work

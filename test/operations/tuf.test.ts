@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import type { Signer } from '../../keys/index.ts'
 import { loadConfig } from '../../src/config.ts'
 import { fromBase64, toBase64, utf8, type Json, type JsonObject } from '../../src/core/index.ts'
-import { createTuf, tufKeys, type SiteTuf } from '../../src/operations/index.ts'
+import { createTuf, tufKeys, tufReadiness, type SiteTuf } from '../../src/operations/index.ts'
 import type { PlacedKey, TufKeys } from '../../src/operations/tuf-keys.ts'
 import { tufOperations } from '../../src/operations/tuf.ts'
 import type { PublicFile } from '../../src/public-files.ts'
@@ -288,6 +288,18 @@ await t.test('alarms come well ahead of the end, by hand or by itself', async (t
     await at(310),
     /warning.*the root expires in 90 days|warning.*the root expires in 89 days/,
   )
+  await t.test('and are told once, and by the readiness of the service', async (t) => {
+    site.now = NOW + 320 * DAY
+    const before = site.notices.length
+    await site.tuf.attend()
+    await site.tuf.attend()
+    t.equal(site.notices.length, before + 1)
+    t.match(site.notices.at(-1), /^airseal: tuf: warning: the root expires in (79|80) days$/)
+    t.match(
+      await tufReadiness(site.tuf, site.now),
+      /^own, good until .*; warning: the root expires/,
+    )
+  })
   t.match(
     await at(380),
     /critical.*the root expires in 19 days|critical.*the root expires in 20 days/,
