@@ -43,11 +43,7 @@ export async function unpackArchive(file: string, directory: string): Promise<vo
         (isFile && PASSED_OVER.test(name))
       )
         entry.resume()
-      else
-        throw invalid(
-          file,
-          `holds "${name.slice(0, 200)}" (${type}), which no image layout has`,
-        )
+      else throw invalid(file, `holds "${name.slice(0, 200)}" (${type}), which no image layout has`)
     }
     await reading
   } catch (cause) {
