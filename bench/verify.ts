@@ -2,19 +2,19 @@
  * Time of one verdict and verdicts a second of airseal beside `cosign verify`, in one run, on the same images in one registry.
  * `npm run bench:verify -- --help`
  */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { AIRSEAL, startAirseal } from './airseal.ts'
 import { postRequest } from './http-message.ts'
 import { pushImage, startRegistry } from './images.ts'
-import { closedLoop } from './load.ts'
+import { closedLoop, openLoop } from './load.ts'
 import type { LoadResult } from './load.ts'
 import type { LogServer } from './log-server.ts'
 import { program } from './programs.ts'
 import { figure, finish, goalLines, median, quantile, table } from './report.ts'
 import type { Goal } from './report.ts'
-import { ecdsaMicroseconds, usageOf } from './usage.ts'
+import { ecdsaMicroseconds, usageOf, verifyMicroseconds } from './usage.ts'
 import { Workspace } from './workspace.ts'
 
 const HELP = `npm run bench:verify -- [OPTION…]
@@ -28,8 +28,12 @@ const HELP = `npm run bench:verify -- [OPTION…]
   --keep         leave the temporary directory with data and logs
 `
 
-const GOAL_PROCESS = 8
-const GOAL_COLD = 1 / 2
+const GOAL_PROCESS = 4
+const GOAL_COLD = 1 / 5
+const GOAL_WARM = 20_000
+const GOAL_WARM_P99 = 5
+/** CPU of a full verification in P-256 verifications: the signature's and the signed entry timestamp's, with everything around them. */
+const GOAL_FULL = 1.7 * 2
 /** Runs before the clock counts: disk cache, compiled code. */
 const WARM_UP = 2
 /** Images of one sign request, well below the service's limit. */
@@ -95,12 +99,63 @@ async function ask(
   return result
 }
 
-async function sign(server: LogServer, images: readonly string[]): Promise<void> {
+/** Latencies at a steady part of the top rate, from the moment each request was due. */
+async function atSteadyRate(
+  server: LogServer,
+  images: readonly string[],
+  options: { readonly rate: number; readonly clients: number; readonly seconds: number },
+): Promise<LoadResult> {
+  const requests = images.map((image) =>
+    postRequest(server.port, '/v1/verify', JSON.stringify({ images: [image] })),
+  )
+  let next = 0
+  return openLoop({
+    port: server.port,
+    ...options,
+    source: () => requests[next++ % requests.length] ?? null,
+    wantStatus: 200,
+    sampleEvery: 1000,
+    serverCpu: () => usageOf(server.pids).cpuSeconds,
+  })
+}
+
+/**
+ * Every request is a question of its own about images whose evidence is known: all of it is judged, and nothing kept serves. The images have one
+ * legacy signature each, so it is two verifications.
+ */
+async function askInFull(
+  server: LogServer,
+  images: readonly string[],
+  options: { readonly clients: number; readonly seconds: number },
+): Promise<LoadResult> {
+  let next = 0
+  return closedLoop({
+    port: server.port,
+    ...options,
+    source: () => {
+      const image = images[next++ % images.length] ?? ''
+      const identity = [image.slice(0, image.indexOf('@')), `question-${next}`]
+      return postRequest(server.port, '/v1/verify', JSON.stringify({ images: [image], identity }))
+    },
+    wantStatus: 200,
+    sampleEvery: 500,
+    serverCpu: () => usageOf(server.pids).cpuSeconds,
+  }).then((result) => {
+    for (const { body } of result.samples) mustBeVerified(body.toString())
+    return result
+  })
+}
+
+async function sign(
+  server: LogServer,
+  images: readonly string[],
+  signatures: 'both' | 'legacy' = 'both',
+): Promise<void> {
   for (let at = 0; at < images.length; at += SIGN_AT_ONCE) {
     const response = await fetch(`http://127.0.0.1:${server.port}/v1/sign`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ images: images.slice(at, at + SIGN_AT_ONCE) }),
+      body: JSON.stringify({ images: images.slice(at, at + SIGN_AT_ONCE), signatures }),
     })
     const text = await response.text()
     if (!response.ok) throw new Error(`POST /v1/sign answered ${response.status}: ${text}`)
@@ -127,6 +182,10 @@ interface Measured {
   readonly stopped: ReadonlyMap<string, readonly number[]>
   readonly cold: LoadResult
   readonly warm: LoadResult
+  readonly steady: LoadResult
+  readonly full: LoadResult
+  /** Microseconds of one P-256 verification in the minute of `full`. */
+  readonly verification: number
   readonly ecdsa: number
 }
 
@@ -143,8 +202,14 @@ async function measure(
 
   const signer = await startAirseal(workspace, 'signing', data)
   await sign(signer, images)
-  // Started anew, the service remembers nothing of what it signed.
+  const legacy: string[] = []
+  for (let n = 0; n < 20; n++) legacy.push(await pushImage(registry))
+  await sign(signer, legacy, 'legacy')
   await signer.stop()
+  // Started anew without its cache, the service knows nothing of what it signed.
+  for (const suffix of ['', '-wal', '-shm']) {
+    rmSync(join(data, `cache.db${suffix}`), { force: true })
+  }
   const server = await startAirseal(workspace, 'verifying', data)
   const ours: Contender = {
     name: 'airseal verify',
@@ -159,10 +224,19 @@ async function measure(
   const processes = await timeProcesses(workspace, contenders, settings.runs)
   const warmLoad = { clients: settings.clients, seconds: settings.seconds, repeat: true }
   const warm = await ask(server, unseen, warmLoad)
+  const steady = await atSteadyRate(server, unseen, {
+    rate: warm.rate * 0.7,
+    clients: settings.clients * 4,
+    seconds: settings.seconds,
+  })
+  // Seen once, the rest is known.
+  await ask(server, legacy, { clients: 1, seconds: 60, repeat: false })
+  const verification = verifyMicroseconds()
+  const full = await askInFull(server, legacy, settings)
   await server.stop()
   const stopped = await timeProcesses(workspace, contenders, settings.runs)
   await registry.server.stop()
-  return { processes, stopped, cold, warm, ecdsa }
+  return { processes, stopped, cold, warm, steady, full, verification, ecdsa }
 }
 
 /** The faster of the two cosigns is the one to compare with, median in milliseconds. */
@@ -172,7 +246,8 @@ function cosignMilliseconds(times: ReadonlyMap<string, readonly number[]>): numb
   )
 }
 
-function print({ processes, stopped, cold, warm, ecdsa }: Measured): void {
+function print(measured: Measured): void {
+  const { processes, stopped, cold, warm, steady, full, verification, ecdsa } = measured
   const row = (name: string, times: ArrayLike<number>): string[] => {
     const half = quantile(times, 0.5)
     return [name, figure(half), figure(quantile(times, 0.99)), figure(1000 / half)]
@@ -189,9 +264,17 @@ function print({ processes, stopped, cold, warm, ecdsa }: Measured): void {
       `p99 ${figure(quantile(warm.latencies, 0.99))} ms, ${figure(warm.serverCpuMicroseconds)} µs of CPU each ` +
       `(${figure(warm.serverCpuMicroseconds / ecdsa)} × one P-256 verify + sign)`,
   )
+  console.log(
+    `at 70 % of that: p50 ${figure(quantile(steady.latencies, 0.5))} ms, p99 ${figure(quantile(steady.latencies, 0.99))} ms`,
+  )
+  console.log(
+    `full verifications, everything known, nothing kept: ${figure(full.rate)}/s, ${figure(full.serverCpuMicroseconds)} µs of CPU each ` +
+      `(${figure(full.serverCpuMicroseconds / verification)} × one P-256 verification, ${figure(verification)} µs)`,
+  )
 }
 
-function goalsOf({ processes, stopped, cold }: Measured): Goal[] {
+function goalsOf(measured: Measured): Goal[] {
+  const { processes, stopped, cold, warm, steady, full, verification } = measured
   const ratio = (times: ReadonlyMap<string, readonly number[]>): number =>
     median(times.get('airseal verify') ?? []) / cosignMilliseconds(times)
   return [
@@ -209,6 +292,17 @@ function goalsOf({ processes, stopped, cold }: Measured): Goal[] {
       name: 'cold POST /v1/verify p50 / cosign verify',
       value: quantile(cold.latencies, 0.5) / cosignMilliseconds(processes),
       most: GOAL_COLD,
+    },
+    { name: 'warm verdicts a second', value: warm.rate, least: GOAL_WARM },
+    {
+      name: 'warm p99 at 70 %, ms',
+      value: quantile(steady.latencies, 0.99),
+      most: GOAL_WARM_P99,
+    },
+    {
+      name: 'full verification, CPU / one P-256 verification',
+      value: full.serverCpuMicroseconds / verification,
+      most: GOAL_FULL,
     },
   ]
 }
@@ -248,7 +342,7 @@ async function main(): Promise<void> {
   print(measured)
   const goals = goalsOf(measured)
   console.log(`\n${goalLines(goals)}`)
-  const { processes, stopped, cold, warm, ecdsa } = measured
+  const { processes, stopped, cold, warm, steady, full, verification, ecdsa } = measured
   const results = {
     settings,
     ecdsa,
@@ -256,6 +350,8 @@ async function main(): Promise<void> {
     stopped: Object.fromEntries(stopped),
     cold: [...cold.latencies],
     warm: { rate: warm.rate, cpu: warm.serverCpuMicroseconds },
+    steady: { p99: quantile(steady.latencies, 0.99) },
+    full: { rate: full.rate, cpu: full.serverCpuMicroseconds, verification },
   }
   finish(goals, results, values)
 }

@@ -25,7 +25,7 @@ import {
   judgeCollected,
   judgeRepository,
 } from './image.ts'
-import { checkAgainst, type LocalLog } from './local-log.ts'
+import { checkAgainst, type EntryCheck, type LocalLog } from './local-log.ts'
 import { type Plan, planOf } from './plan.ts'
 import type { VerificationPolicy } from './policy-document.ts'
 import { PreparedAnswers } from './prepared.ts'
@@ -86,6 +86,7 @@ interface Asking {
   /** Everything that is asked but the images, as text. */
   readonly question: string
   readonly account: (bytes: number) => void
+  readonly localEntryCheck: EntryCheck | undefined
 }
 
 /** A result, and until when it holds; null: it is not kept. */
@@ -98,6 +99,7 @@ export function createVerification(parts: VerificationParts): Verification {
   const { clock, policies } = parts
   const results = new VerdictCache<Found>(RESULT_BYTES)
   const prepared = new PreparedAnswers()
+  const localEntryCheck = parts.log === null ? undefined : checkAgainst(parts.log, clock)
   const generation = (): number => policies?.generation ?? 0
 
   const verifyOnce = async (image: string, asking: Asking): Promise<Found> => {
@@ -134,6 +136,7 @@ export function createVerification(parts: VerificationParts): Verification {
         own: basis.trust,
         question: questionOf(body),
         account: budget.account,
+        localEntryCheck,
       }
       try {
         const found: Found[] = []
@@ -203,7 +206,7 @@ async function verifyImage(
       demands: asking.plan.demands,
       trust: asking.plan.trust,
       now: parts.clock(),
-      localEntryCheck: parts.log === null ? undefined : checkAgainst(parts.log),
+      localEntryCheck: asking.localEntryCheck,
       signal,
       account: asking.account,
     }

@@ -32,7 +32,7 @@ await t.test('known images, policies and evidence, with the registry and without
   const registry = await startPlainRegistry()
   t.teardown(() => registry.stop())
   const site = await startSite(join(directory, 'data'))
-  t.teardown(async () => void (await site.stop()))
+  t.teardown(() => site.stop())
   const image = await registryImage(`${registry.address}/team/app:1`)
   const unsigned = await registryImage(`${registry.address}/team/app:2`)
   const sbom = join(directory, 'sbom.json')
