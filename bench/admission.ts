@@ -110,7 +110,9 @@ async function mixed(
           times.push(performance.now() - begun)
           if (response.allowed !== good) wrong++
         },
-        () => void wrong++,
+        () => {
+          wrong++
+        },
       ),
     )
   }

@@ -44,7 +44,7 @@ function policy(spec: Record<string, unknown> = {}): JsonObject {
       ],
       ...spec,
     },
-  } as JsonObject
+  }
 }
 
 const pinned = pod([`${APP}@${digestOfText('x')}`])

@@ -35,7 +35,7 @@ async function render(values: Record<string, unknown>): Promise<readonly Manifes
 
 t.test('a real API server asks airseal', needs('crane', 'helm', ...CLUSTER_PROGRAMS), async (t) => {
   const place = await startPlace(t)
-  const { host } = await startRegistry(t, 'crane')
+  const { host, process: registry } = await startRegistry(t, 'crane')
   const { kubectl } = await startCluster(t)
   const [key = '', rekor = ''] = await Promise.all(
     ['cosign.pub', 'rekor.pub'].map((name) => readFile(place.site.file(name), 'utf8')),
@@ -278,8 +278,12 @@ t.test('a real API server asks airseal', needs('crane', 'helm', ...CLUSTER_PROGR
     'known digests are let in with registry and appliance away, unknown ones are not',
     async (t) => {
       await place.site.stop()
+      await registry.stop()
       const known = await create(named('known', good.reference))
       t.equal(known.status, 0, known.stderr)
+      const unknown = await create(named('unknown', `${host}/team/new@${unsigned.index}`))
+      t.not(unknown.status, 0)
+      t.match(unknown.stderr, /REGISTRY_UNREACHABLE|DEADLINE/)
     },
   )
   await t.test(
