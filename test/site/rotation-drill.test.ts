@@ -1,4 +1,4 @@
-// A thousand images, a rotation, a compromise. AIRSEAL_DRILL_IMAGES changes how many images there are.
+// A rotation and a compromise over many images: AIRSEAL_DRILL_IMAGES says how many, 1000 for the whole drill.
 import { join } from 'node:path'
 import t from 'tap'
 import { isObject, type Json, type JsonObject } from '../../src/core/index.ts'
@@ -6,8 +6,9 @@ import { tinyLayout } from '../support/tiny-layout.ts'
 import { startTrustPlace, type Place } from '../trust/support/place.ts'
 import { temporaryDirectory } from '../support/site.ts'
 
-const COUNT = Number(process.env['AIRSEAL_DRILL_IMAGES'] ?? '1000')
-const LAYOUTS = 20
+const COUNT = Number(process.env['AIRSEAL_DRILL_IMAGES'] ?? '250')
+/** Images in one layout: each signature writes the layout's index anew. */
+const EACH = 10
 const START = Date.UTC(2026, 10, 24)
 
 t.setTimeout(300_000)
@@ -15,12 +16,11 @@ const directory = await temporaryDirectory(t)
 const place = await startTrustPlace(t, join(directory, 'data'), { now: START })
 
 async function images(prefix: string, count: number): Promise<readonly string[]> {
-  const each = Math.ceil(count / LAYOUTS)
-  const lists = Array.from({ length: Math.ceil(count / each) }, (_, at) =>
+  const lists = Array.from({ length: Math.ceil(count / EACH) }, (_, at) =>
     tinyLayout(
       join(directory, `${prefix}-${at}`),
       Array.from(
-        { length: Math.min(each, count - at * each) },
+        { length: Math.min(EACH, count - at * EACH) },
         (_, one) => `${prefix}-${at}-${one}`,
       ),
     ),
