@@ -9,7 +9,7 @@ import {
   type KeyUse,
 } from '../../src/keyring/index.ts'
 import { parseKeyPolicy } from '../../src/keyring/index.ts'
-import type { AuditRow, Records, StoredAuditRow, StoredDocument } from '../../src/log/index.ts'
+import type { AuditRow, Records, StoredDocument } from '../../src/log/index.ts'
 import { testSigner } from '../support/signer.ts'
 
 /** Records in memory: documents and the audit trail only. */
@@ -20,9 +20,7 @@ function memoryRecords(): { records: Records; rows: AuditRow[] } {
     audit: (row: AuditRow) => Promise.resolve(void rows.push(row)),
     auditRows: (seq: number, limit: number) =>
       Promise.resolve(
-        rows
-          .slice(seq, seq + limit)
-          .map((row, at) => ({ ...row, seq: seq + at + 1, hash: '' }) as StoredAuditRow),
+        rows.slice(seq, seq + limit).map((row, at) => ({ ...row, seq: seq + at + 1, hash: '' })),
       ),
     document: (kind: string, name: string) =>
       Promise.resolve(documents.get(`${kind}/${name}`) ?? null),
