@@ -66,7 +66,7 @@ export class Keyring {
 
   /**
    * Lets `work` sign once with a key. It must store the audit row of the signature before the signature leaves it, with an action of
-   * USE_ACTIONS and the key's id.
+   * those that UseCounts counts, and the key's id.
    * @param name - null: the default key
    * @throws AirsealError KEY_UNKNOWN, KEY_STATE, KEY_POLICY, what opening and signing give, what `work` throws
    */

@@ -3,12 +3,7 @@ import { checkCaps } from './authorise.ts'
 import type { KeyRecord } from './record.ts'
 
 /** Actions of audit rows that each stand for one released signature. */
-export const USE_ACTIONS: ReadonlySet<string> = new Set([
-  'sign',
-  'attest',
-  'sign-document',
-  'sign-digest',
-])
+const USE_ACTIONS: ReadonlySet<string> = new Set(['sign', 'attest', 'sign-document', 'sign-digest'])
 
 const DAY_MS = 86_400_000
 const PAGE = 1_000

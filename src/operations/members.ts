@@ -6,11 +6,12 @@ export class Members {
 
   /** @throws AirsealError REQUEST_INVALID */
   constructor(body: Json, known: readonly string[]) {
-    if (!isObject(body)) throw new AirsealError('REQUEST_INVALID', 'the body must be a JSON object')
-    for (const name of Object.keys(body)) {
+    if (body !== null && !isObject(body))
+      throw new AirsealError('REQUEST_INVALID', 'the body must be a JSON object')
+    for (const name of Object.keys(body ?? {})) {
       if (!known.includes(name)) throw invalid(name, `is not known; known: ${known.join(', ')}`)
     }
-    this.#members = new Map(Object.entries(body).filter(([, value]) => value !== null))
+    this.#members = new Map(Object.entries(body ?? {}).filter(([, value]) => value !== null))
   }
 
   text(name: string): string | null {

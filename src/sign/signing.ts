@@ -310,7 +310,7 @@ export function createSigning(parts: SigningParts): Signing {
   ): Promise<Countersigned | null> {
     const signature = readSignature(row)
     const old = signature === null ? null : await jobOf(row)
-    if (signature === null || old === null || old.entry === null) return null
+    if (signature === null || !old?.entry) return null
     const about = { digest: old.subject.digest, place: locationName(old.location) }
     if (!counts(old.entry.logIndex)) return { ...about, status: 'refused' }
     const identity = signatureIdentity({ ...signature, keyId: key.publicKey.id })

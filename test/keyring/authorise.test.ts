@@ -171,7 +171,7 @@ await t.test('a policy is read strictly and written as it was', async (t) => {
     { requireExisting: 'yes' },
   ]) {
     t.throws(
-      () => parseKeyPolicy(bad as never),
+      () => parseKeyPolicy(bad),
       { code: 'REQUEST_INVALID' },
       JSON.stringify(bad).slice(0, 80),
     )
