@@ -11,7 +11,7 @@ await t.test('the software token of NSS', needs('certutil'), async (t) => {
   const uri = nssToken(t)
   const keys = new Map<string, string>()
   for (const algorithm of ALGORITHMS) {
-    await createKey(uri(algorithm), algorithm)
+    await createKey(uri(algorithm), algorithm, { limits: { attempt: 60_000, deadline: 60_000 } })
     keys.set(algorithm, uri(algorithm))
   }
   await conformance(t, {

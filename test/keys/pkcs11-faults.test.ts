@@ -7,12 +7,13 @@ import { needs } from '../support/programs.ts'
 import { CKF, CKR, faultyModule } from './support/faulty-module/place.ts'
 import { PIN, softhsmPlace } from './support/softhsm.ts'
 
-const QUICK = { limits: { attempts: 3, firstWait: 1 } }
+/** Few attempts, each with the time that a busy machine takes. */
+const QUICK = { limits: { attempts: 3, firstWait: 1, attempt: 60_000, deadline: 60_000 } }
 
 await t.test('a token with faults', needs('softhsm2-util', 'cc'), async (t) => {
   const place = softhsmPlace(t)
   place.initialise('first')
-  await createKey(place.uri('first', 'key'))
+  await createKey(place.uri('first', 'key'), 'ecdsa-p256', QUICK)
   const module = faultyModule(place)
   const uri = module.uri(place.uri('first', 'key'))
   t.beforeEach(() => {

@@ -50,7 +50,7 @@ await t.test('secrets in the memory of the service', needs('softhsm2-util'), asy
   const place = softhsmPlace(t)
   place.initialise('site')
   const hsm = place.uri('site', 'hsm')
-  await createKey(hsm)
+  await createKey(hsm, 'ecdsa-p256', { limits: { attempt: 60_000, deadline: 60_000 } })
   const directory = await temporaryDirectory(t)
   const data = join(directory, 'data')
   const [port, door] = [await freePort(), await freePort()]
