@@ -42,7 +42,7 @@ function signerOf(
     publicKey: publicKeyFromSpki(publicKey.export({ format: 'der', type: 'spki' })),
     hash: 'sha256',
     sign: ({ message }) => {
-      if (key === null || message === null)
+      if (key === null)
         return Promise.reject(new AirsealError('KEY_UNAVAILABLE', `key "${name}" is closed`))
       if (message === null)
         return Promise.reject(new AirsealError('KEY_UNSUPPORTED', `key "${name}" signs no digests`))

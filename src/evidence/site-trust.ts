@@ -12,7 +12,7 @@ export interface SiteTrust {
 }
 
 /** Nothing is revoked. */
-export const NO_REVOCATIONS: Revocations = { digests: new Map(), entries: new Map() }
+const NO_REVOCATIONS: Revocations = { digests: new Map(), entries: new Map() }
 
 /**
  * What trust files say.

@@ -17,7 +17,7 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 }
  * decides, whatever is answered, so a refusal in time is better than an answer.
  * @throws AirsealError REQUEST_INVALID
  */
-export function answerWithin(timeout: string | null): number {
+function answerWithin(timeout: string | null): number {
   if (timeout === null) return budgetOf(DEFAULT_TIMEOUT_MS)
   const [, number = '', unit = ''] = DURATION.exec(timeout) ?? []
   const milliseconds = Number(number) * (UNITS[unit] ?? 0)

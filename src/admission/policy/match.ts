@@ -116,7 +116,7 @@ function parseFilter(block: Fields): Filter {
 const VERSION = /^(?:v\d+(?:(?:alpha|beta)\d+)?|\*)$/
 
 /** `Kind`, `version/Kind`, `group/version/Kind`, each with `/subresource` or `.subresource`; `*` and `*`/subresource. */
-export function parseKind(text: string, path: string): KindSelector {
+function parseKind(text: string, path: string): KindSelector {
   const bad = (): AirsealError => invalid(path, `has "${text.slice(0, 80)}", which names no kind`)
   if (text.includes('{{')) throw invalid(path, 'must not have variables')
   const all = text.split('/')

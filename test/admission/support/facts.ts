@@ -23,7 +23,7 @@ export function newKey(): { readonly pem: string } {
   return { pem: publicKey.export({ type: 'spki', format: 'pem' }) as string }
 }
 
-export const NO_LOGS: Facts['trust'] = {
+const NO_LOGS: Facts['trust'] = {
   version: 'test',
   keys: [],
   believed: { logs: [], authorities: [], ctLogs: [], timestampAuthorities: [] },
@@ -51,10 +51,7 @@ export interface Asked {
 }
 
 /** Answers by a table, by repository. */
-export function sourceOf(
-  images: Readonly<Record<string, Known>>,
-  asked: Asked[] = [],
-): EvidenceSource {
+function sourceOf(images: Readonly<Record<string, Known>>, asked: Asked[] = []): EvidenceSource {
   const find = (registry: string, path: string): Known | undefined => images[`${registry}/${path}`]
   return {
     resolve: ({ registry, path, tag }) =>
