@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { figure, goalLines, table } from './report.ts'
 import { usageOf } from './usage.ts'
-import { answers, freePort, Workspace } from './workspace.ts'
+import { answers, freePort, Workspace, type Running } from './workspace.ts'
 
 const { values } = parseArgs({
   options: {
@@ -114,6 +114,9 @@ async function makeImage(
   return { digest: manifest.digest, layers: all }
 }
 
+/** Until they end, this process does not. */
+const registries: Running[] = []
+
 async function startRegistry(name: string): Promise<string> {
   const host = `127.0.0.1:${await freePort()}`
   const config = at(`${name}.yml`)
@@ -122,6 +125,7 @@ async function startRegistry(name: string): Promise<string> {
     `version: 0.1\nlog: { level: warn }\nstorage: { filesystem: { rootdirectory: ${JSON.stringify(at(name))} } }\nhttp: { addr: "${host}" }\n`,
   )
   const server = workspace.start(name, values.registry, ['serve', config])
+  registries.push(server)
   await workspace.waitFor(server, () => answers(`http://${host}/v2/`))
   return host
 }
@@ -187,6 +191,7 @@ const delta = await airseal(
   'delta',
 )
 const deltaIn = await airseal('high', 'bundle', 'import', at('three'), '--registry', `${far}/in`)
+for (const server of registries) await server.stop()
 
 const row = (what: string, { seconds, residentMiB }: Measured, of = bytes): string[] => [
   what,
