@@ -166,6 +166,7 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
     const evidence = createEvidenceStore(cache, clock, (error) => {
       options.log(`airseal: the evidence cache failed: ${asAirsealError(error).message}`)
     })
+    closing.push(() => evidence.settled())
     const signing = createSigning({
       log,
       records: log.records,

@@ -41,6 +41,8 @@ export interface EvidenceStore {
     source: EvidenceSource,
     place: string,
   ): Promise<void>
+  /** Waits for what is being taken in, so that the cache can be closed. */
+  settled(): Promise<void>
   /** `GET /v1/evidence/DIGEST`: every piece, with its content in base64 as far as 16 MiB go. */
   list(digest: Digest): Promise<JsonObject>
 }
@@ -74,6 +76,7 @@ export function createEvidenceStore(
   onFault: (error: unknown) => void = () => undefined,
 ): EvidenceStore {
   const memory = new Map<Digest, Known>()
+  const underWay = new Set<Promise<void>>()
   let bytes = 0
 
   const remember = (digest: Digest, pieces: Iterable<KeptPiece>): Known => {
@@ -109,22 +112,31 @@ export function createEvidenceStore(
     return remember(digest, [...pieces, ...(now?.pieces.values() ?? [])])
   }
 
+  const takeIn: EvidenceStore['keep'] = async (digest, evidence, source, place) => {
+    const seen = clock()
+    const known = await knownAbout(digest)
+    const fresh = evidence
+      .map((one) => pieceOf(one, { source, place, seen }))
+      .filter(({ id }) => !known.pieces.has(id))
+    if (fresh.length === 0) return
+    const added = fitting(memory.get(digest) ?? known, fresh)
+    remember(digest, [...(memory.get(digest) ?? known).pieces.values(), ...added])
+    try {
+      await cache?.keep(digest, added)
+    } catch (error) {
+      onFault(error)
+    }
+  }
+
   return {
     evidence: async (digest) => (memory.get(digest) ?? (await knownAbout(digest))).evidence,
-    keep: async (digest, evidence, source, place) => {
-      const seen = clock()
-      const known = await knownAbout(digest)
-      const fresh = evidence
-        .map((one) => pieceOf(one, { source, place, seen }))
-        .filter(({ id }) => !known.pieces.has(id))
-      if (fresh.length === 0) return
-      const added = fitting(memory.get(digest) ?? known, fresh)
-      remember(digest, [...(memory.get(digest) ?? known).pieces.values(), ...added])
-      try {
-        await cache?.keep(digest, added)
-      } catch (error) {
-        onFault(error)
-      }
+    keep: (...taken) => {
+      const work = takeIn(...taken).finally(() => underWay.delete(work))
+      underWay.add(work)
+      return work
+    },
+    settled: async () => {
+      await Promise.all(underWay)
     },
     list: async (digest) => {
       const { pieces } = await knownAbout(digest)

@@ -156,6 +156,15 @@ await t.test('a missing site is exit code 3, also as JSON', async (t) => {
   }
 })
 
+await t.test('without a service, a signing says what it did and nothing else', async (t) => {
+  const data = join(directory, 'alone')
+  t.equal((await run(AIRSEAL, ['init', '--data', data])).code, 0)
+  const [image = ''] = await tinyLayout(join(directory, 'alone-layout'), ['a'])
+  const { code, stderr } = await run(AIRSEAL, ['sign', '--data', data, image])
+  t.equal(code, 0)
+  t.notMatch(stderr, /evidence cache/)
+})
+
 await t.test('with a service', async (t) => {
   const site = await startSite(join(directory, 'data'))
   t.teardown(() => site.stop('SIGKILL'))
