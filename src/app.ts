@@ -1,19 +1,15 @@
 import { createSecretKey, type KeyObject } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import type { RequestListener } from 'node:http'
 import {
   openFileSigner,
   openSigner,
   readPassphraseFile,
-  readProvidedBytes,
   readProvidedSecret,
   type Signer,
 } from '../keys/index.ts'
-import { isLoopback, type Config } from './config.ts'
+import type { Config } from './config.ts'
 import {
   AirsealError,
   asAirsealError,
-  loadDigestVerifier,
   systemClock,
   type Clock,
   type Json,
@@ -24,25 +20,12 @@ import { createAdmission } from './admission-service.ts'
 import { followedState } from './admission-following.ts'
 import { keyUris } from './admission-keys.ts'
 import { checkAgainst, createEvidenceStore, createVerification } from './evidence/index.ts'
-import {
-  createListener,
-  listen,
-  parseTokens,
-  type Caller,
-  type HttpServices,
-  type RunningServer,
-} from './http/index.ts'
-import {
-  acquireDirectoryLock,
-  openEvidenceDatabase,
-  openLog,
-  type TransparencyLog,
-} from './log/index.ts'
+import { parseTokens, type Caller, type HttpServices } from './http/index.ts'
+import { acquireDirectoryLock, openEvidenceDatabase, openLog } from './log/index.ts'
 import {
   callerName,
   contributionOf,
   createTuf,
-  currentAlarms,
   enclaveName,
   loadPolicies,
   openAwsDoor,
@@ -53,29 +36,21 @@ import {
   tufKeys,
   tufReadiness,
   type SiteTuf,
-  type TrustKeeper,
 } from './operations/index.ts'
 import { createPolicyStore } from './policy-store.ts'
 import { writePublicFiles } from './public-files.ts'
+import { publicUrlOf } from './public-url.ts'
 import { requireImageKey } from './key-backends.ts'
-import { startSelfTests, type Keyring } from './keyring/index.ts'
 import { createReadiness } from './readiness.ts'
 import { registrySettings } from './registry-settings.ts'
 import { createRekor } from './rekor/index.ts'
-import { createSigning, type Signing } from './sign/index.ts'
+import { finishPending, startServing } from './serving.ts'
+import { createSigning } from './sign/index.ts'
 import { openSiteKeys, signerKeys, SIGNING_KEY } from './site-keys.ts'
-import { socketAddress } from './socket-address.ts'
 import { version } from './version.ts'
 
 export { initialise } from './init.ts'
-export { readPassphraseFile }
-
-/** Pending pushes are tried again this often, milliseconds. */
-const RETRY_MS = 30_000
-/** The age of the trust bundle is looked at this often, milliseconds. */
-const TRUST_CARE_MS = 3_600_000
-/** Characters of warnings that are remembered, so that none is repeated within a day. */
-const MAX_TOLD = 16_384
+export { publicUrlOf, readPassphraseFile }
 
 export interface AirsealOptions {
   readonly directory: DataDirectory
@@ -285,7 +260,20 @@ export async function openAirseal(options: AirsealOptions): Promise<Airseal> {
     return {
       operations: operationsByName(operations),
       finishPending: () => finishPending(signing, options.log),
-      listen: () => startListening(services, options, signing, trust, log, tuf, keyring, awsDoor),
+      listen: () =>
+        startServing({
+          services,
+          directory,
+          config,
+          clock,
+          notify: options.log,
+          signing,
+          trust,
+          log,
+          tuf,
+          keyring,
+          awsDoor,
+        }),
       close,
     }
   } catch (error) {
@@ -351,26 +339,6 @@ function askedOnce(ask: () => Promise<string>): () => Promise<string> {
   }
 }
 
-/**
- * URL under which clients reach the service. Its host must be the log's name, since clients compare the two.
- * @param logName - null: there is no log yet
- * @throws AirsealError CONFIG_INVALID
- */
-export function publicUrlOf(config: Config, logName: string | null = null): string {
-  const { host, port } = config.listen
-  const bracketed = host.includes(':') ? `[${host}]` : host
-  const url =
-    config.publicUrl ?? `${config.tls ? 'https' : 'http'}://${logName ?? bracketed}:${port}`
-  const name = new URL(url).hostname
-  if (logName !== null && name !== logName) {
-    throw new AirsealError(
-      'CONFIG_INVALID',
-      `publicUrl: host ${name} differs from the log's name ${logName}, which was fixed at init; clients would refuse its checkpoints`,
-    )
-  }
-  return url.replace(/\/$/, '')
-}
-
 async function readTokens(config: Config): Promise<HttpServices['access']['tokens']> {
   if (config.tokensFile === null) return []
   const tokens = parseTokens(await readProvidedSecret(config.tokensFile, 'CONFIG_INVALID'))
@@ -403,118 +371,4 @@ async function checked(
     await checkLayouts(body, config.layoutRoots)
   }
   return work()
-}
-
-async function finishPending(signing: Signing, log: (line: string) => void): Promise<void> {
-  const { finished, waiting } = await signing.finishPending()
-  if (finished > 0) log(`airseal: finished ${finished} signatures of an earlier run`)
-  for (const { digest, reason } of waiting)
-    log(`airseal: ${digest} still waits to be stored beside its image: ${reason}`)
-}
-
-/** Renews the trust bundle in time, and says every day what an operator must know of it. */
-function attendTrust(
-  trust: TrustKeeper,
-  log: TransparencyLog,
-  { config, clock = systemClock, log: notify }: AirsealOptions,
-): NodeJS.Timeout {
-  let told = ''
-  const attend = async (): Promise<void> => {
-    await trust.refresh()
-    const now = clock()
-    for (const { stage, message } of await currentAlarms(trust, config.trust, log, now)) {
-      const line = `airseal: trust: ${stage}: ${message}`
-      const today = `${new Date(now).toISOString().slice(0, 10)} ${line}`
-      if (!told.includes(today)) notify(line)
-      told = `${told}${today}\n`.slice(-MAX_TOLD)
-    }
-  }
-  void attend().catch(() => undefined)
-  return setInterval(() => void attend().catch(() => undefined), TRUST_CARE_MS).unref()
-}
-
-async function readTls({
-  certFile,
-  keyFile,
-}: NonNullable<Config['tls']>): Promise<{ cert: Buffer; key: Buffer }> {
-  const cert = await readFile(certFile).catch((cause: unknown) => {
-    throw new AirsealError('CONFIG_INVALID', `tls: certFile: ${certFile} can't be read`, { cause })
-  })
-  // As bytes: the server keeps it, and a string would show in a heap dump.
-  const key = await readProvidedBytes(keyFile, 'CONFIG_INVALID')
-  const { createSecureContext } = await import('node:tls')
-  try {
-    createSecureContext({ cert, key })
-  } catch {
-    // Without the cause: what it says of the key is for nobody's log.
-    throw new AirsealError(
-      'CONFIG_INVALID',
-      `tls: ${certFile} and ${keyFile} are not a certificate and its key in PEM`,
-    )
-  }
-  return { cert, key }
-}
-
-async function startListening(
-  services: HttpServices,
-  options: AirsealOptions,
-  signing: Signing,
-  trust: TrustKeeper,
-  log: TransparencyLog,
-  tuf: SiteTuf,
-  keyring: Keyring,
-  awsDoor: RequestListener | null,
-): Promise<{ url: string; close(): Promise<void> }> {
-  const { config, directory } = options
-  const verifier = loadDigestVerifier()
-  if (verifier.name === 'portable') {
-    options.log(
-      `airseal: digests are verified by the portable code, slower (${verifier.reason ?? 'no compiled addon'})`,
-    )
-  }
-  const tls = config.tls && (await readTls(config.tls))
-  const loopback = isLoopback(config.listen.host)
-  await tuf.start()
-  await trust.refresh()
-  const socket = await socketAddress(directory)
-  const servers: RunningServer[] = []
-  const close = async (): Promise<void> => {
-    await Promise.all(servers.map((server) => server.close()))
-    await socket.release()
-  }
-  try {
-    servers.push(await listen(createListener(services, { kind: 'unix' }), { path: socket.path }))
-    const { host, port } = config.listen
-    servers.push(
-      await listen(createListener(services, { kind: 'tcp', loopback }), {
-        host,
-        port,
-        ...(tls && { tls }),
-      }),
-    )
-    const { aws } = config.doors
-    if (awsDoor !== null && aws !== null) {
-      const doorTls = aws.tls === null ? tls : await readTls(aws.tls)
-      servers.push(await listen(awsDoor, { ...aws.listen, ...(doorTls && { tls: doorTls }) }))
-    }
-  } catch (error) {
-    await close()
-    throw error
-  }
-  const retry = setInterval(() => {
-    finishPending(signing, options.log).catch(() => undefined)
-  }, RETRY_MS)
-  retry.unref()
-  const { clock = systemClock, log: notify } = options
-  const endSelfTests = startSelfTests(keyring, { clock, notify })
-  const care = attendTrust(trust, log, options)
-  return {
-    url: publicUrlOf(config),
-    close: async () => {
-      clearInterval(retry)
-      clearInterval(care)
-      await endSelfTests()
-      await close()
-    },
-  }
 }
