@@ -4,6 +4,7 @@ import { shown, type Input, type Terminal } from './command.ts'
 import { connect, type Connection } from './connection.ts'
 import { absoluteImage } from './image-argument.ts'
 import { withProgress } from './progress.ts'
+import { reportAll } from './verifying.ts'
 
 export async function addVerificationPolicy(
   args: readonly string[],
@@ -66,22 +67,10 @@ export async function testImages(
     let exit = 0
     for (const image of images) {
       const body = { images: [absoluteImage(image)], policy }
-      const answer = await withProgress(
-        terminal,
-        input.json,
-        `judging ${image}`,
-        site.call('verify', body),
-      )
-      const results =
-        isObject(answer) && Array.isArray(answer['results'])
-          ? answer['results'].filter(isObject)
-          : []
-      if (results.length === 0)
-        throw new AirsealError('SERVER_UNREACHABLE', 'the service gave no verdict')
-      for (const result of results) {
-        const code = report(image, result, input, terminal)
-        exit = exit === 0 ? code : exit
-      }
+      const work = site.call('verify', body)
+      const answer = await withProgress(terminal, input.json, `judging ${image}`, work)
+      const code = reportAll(answer, (result) => report(image, result, input, terminal))
+      exit = exit === 0 ? code : exit
     }
     return exit
   })

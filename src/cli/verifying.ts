@@ -77,25 +77,32 @@ export async function verifyEach(
         requireLog: !input.flag('insecure-ignore-tlog'),
         fresh: true,
       }
-      const answer = await withProgress(
-        terminal,
-        input.json,
-        `verifying ${image}`,
-        connection.call('verify', body),
-      )
-      const results =
-        isObject(answer) && Array.isArray(answer['results'])
-          ? answer['results'].filter(isObject)
-          : []
-      if (results.length === 0)
-        throw new AirsealError('SERVER_UNREACHABLE', 'the service gave no verdict')
-      for (const result of results) {
-        const code = report(image, result, input, terminal)
-        exit = exit === 0 ? code : exit
-      }
+      const work = connection.call('verify', body)
+      const answer = await withProgress(terminal, input.json, `verifying ${image}`, work)
+      const code = reportAll(answer, (result) => report(image, result, input, terminal))
+      exit = exit === 0 ? code : exit
     }
   } finally {
     await connection.close()
+  }
+  return exit
+}
+
+/**
+ * Prints every verdict of an answer.
+ * @param print - gives the exit code that belongs to the verdict
+ * @returns exit code: 0, or that of the first that is no yes
+ * @throws AirsealError SERVER_UNREACHABLE for an answer without a verdict, which must not pass for a yes
+ */
+export function reportAll(answer: Json, print: (result: JsonObject) => number): number {
+  const results =
+    isObject(answer) && Array.isArray(answer['results']) ? answer['results'].filter(isObject) : []
+  if (results.length === 0)
+    throw new AirsealError('SERVER_UNREACHABLE', 'the service gave no verdict')
+  let exit = 0
+  for (const result of results) {
+    const code = print(result)
+    exit = exit === 0 ? code : exit
   }
   return exit
 }
