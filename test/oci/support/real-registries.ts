@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from '../../support/processes.ts'
 import { program } from '../../support/programs.ts'
 
 export interface RealRegistry {
@@ -73,15 +73,4 @@ export async function startRegistry(kind: RegistryKind): Promise<RealRegistry> {
   }
   await stop()
   throw new Error(`${kind.program} did not start`)
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => {
-        resolve(port)
-      })
-    })
-  })
 }
